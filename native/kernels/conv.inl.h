@@ -1,0 +1,143 @@
+// Convolution as an implicit matrix product, NHWC: a tile's rows are neighbouring output pixels of one image row, its
+// reduction runs over (kernel row, kernel column and channel); nothing is unfolded. Borders of zeros are written into a
+// scratch copy of the image rows at hand, which stays in cache.
+namespace foveal {
+namespace FOVEAL_TARGET {
+namespace {
+
+FOVEAL_INLINE void copy_floats(float* to, const float* from, int64_t count) { __builtin_memcpy(to, from, count * 4); }
+FOVEAL_INLINE void zero_floats(float* to, int64_t count) { __builtin_memset(to, 0, count * 4); }
+
+// rows: (height, width, channels) with its zeros in place; y: `out_height` rows of `out_width` pixels.
+struct ConvRows {
+  int64_t width, channels, kernel_height, kernel_width, stride_y, stride_x, out_height, out_width, filters;
+};
+
+void conv_rows(const ConvRows& g, const float* rows, const float* panels, float* y, const TileC& epilogue) {
+  const int64_t row = g.width * g.channels, span = g.kernel_width * g.channels, depth = g.kernel_height * span;
+  for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
+    TileB b = panel_columns(panels, depth, n, g.filters);
+    b.outer = span * b.row;
+    for (int64_t r = 0; r < g.out_height; ++r) {
+      const int64_t at = r * g.out_width * g.filters + n;
+      TileC c = epilogue;
+      c.data = y + at;
+      c.row = g.filters;
+      if (epilogue.bias != nullptr) c.bias = epilogue.bias + n;
+      if (epilogue.mask != nullptr) c.mask = epilogue.mask + at;
+      tile_rows({rows + r * g.stride_y * row, g.stride_x * g.channels, 1, row}, b, {g.kernel_height, span}, c,
+                g.out_width, tile_columns(n, g.filters));
+    }
+  }
+}
+
+// Rows of a band: no more than `most_rows` (scratch has room for them), fewer where the images alone would leave
+// threads idle. Bits do not depend on it: every output is a chain of its own.
+int64_t band_rows(const Run& run, int64_t most_rows, int64_t out_height) {
+  const int64_t pieces = ceil_div(4 * pool_threads(*run.pool), run.batch);
+  return most(1, least(most_rows, ceil_div(out_height, pieces)));
+}
+
+void conv2d_forward(const conv2d_forward_args& a, const Run& run) {
+  const int64_t right = (a.out_width - 1) * a.stride_x + a.kernel_width - a.left - a.width;
+  const int64_t bottom = (a.out_height - 1) * a.stride_y + a.kernel_height - a.top - a.height;
+  const bool copies = a.top > 0 || a.left > 0 || right > 0 || bottom > 0;
+  const int64_t band = band_rows(run, a.band, a.out_height), bands = ceil_div(a.out_height, band);
+  const int64_t wide = copies ? a.left + a.width + most(right, 0) : a.width;
+  each(run, run.batch * bands, [&](int64_t item, int thread) {
+    const int64_t n = item / bands, y0 = item % bands * band, out_rows = least(band, a.out_height - y0);
+    const float* const image = a.x + n * a.height * a.width * a.channels;
+    const int64_t first = y0 * a.stride_y - a.top, count = (out_rows - 1) * a.stride_y + a.kernel_height;
+    const float* rows = image + first * a.width * a.channels;
+    if (copies) {
+      float* const scratch = a.scratch + thread * a.scratch_floats;
+      for (int64_t r = 0; r < count; ++r) {
+        float* const to = scratch + r * wide * a.channels;
+        if (first + r < 0 || first + r >= a.height) {
+          zero_floats(to, wide * a.channels);
+          continue;
+        }
+        zero_floats(to, a.left * a.channels);
+        copy_floats(to + a.left * a.channels, image + (first + r) * a.width * a.channels, a.width * a.channels);
+        zero_floats(to + (a.left + a.width) * a.channels, (wide - a.left - a.width) * a.channels);
+      }
+      rows = scratch;
+    }
+    conv_rows({wide, a.channels, a.kernel_height, a.kernel_width, a.stride_y, a.stride_x, out_rows, a.out_width, a.filters},
+              rows, a.weight, a.y + (n * a.out_height + y0) * a.out_width * a.filters,
+              {nullptr, 0, a.bias, false, a.relu != 0, nullptr});
+  });
+}
+
+// dx is the convolution of dy, spread out by the stride and bordered with zeros, with the turned weights.
+void conv2d_backward_data(const conv2d_backward_data_args& a, const Run& run) {
+  const int64_t band = band_rows(run, a.band, a.height), bands = ceil_div(a.height, band);
+  const int64_t above = a.kernel_height - 1 - a.top, before = a.kernel_width - 1 - a.left;
+  const int64_t wide = a.width + a.kernel_width - 1;
+  each(run, run.batch * bands, [&](int64_t item, int thread) {
+    const int64_t n = item / bands, y0 = item % bands * band, out_rows = least(band, a.height - y0);
+    const float* const dy = a.dy + n * a.out_height * a.out_width * a.filters;
+    float* const scratch = a.scratch + thread * a.scratch_floats;
+    for (int64_t r = 0; r < out_rows + a.kernel_height - 1; ++r) {
+      float* const to = scratch + r * wide * a.filters;
+      zero_floats(to, wide * a.filters);
+      const int64_t at = y0 + r - above, from = at / a.stride_y;
+      if (at < 0 || at % a.stride_y != 0 || from >= a.out_height) continue;
+      for (int64_t x = 0; x < a.out_width; ++x) {
+        const int64_t column = before + x * a.stride_x;
+        if (column < 0 || column >= wide) continue;
+        copy_floats(to + column * a.filters, dy + (from * a.out_width + x) * a.filters, a.filters);
+      }
+    }
+    const int64_t at = (n * a.height + y0) * a.width * a.channels;
+    conv_rows({wide, a.filters, a.kernel_height, a.kernel_width, 1, 1, out_rows, a.width, a.channels}, scratch, a.turned,
+              a.dx + at, {nullptr, 0, nullptr, false, false, a.mask == nullptr ? nullptr : a.mask + at});
+  });
+}
+
+// Valid outputs [begin, end) on one axis for a tap: 0 <= out * stride + tap - before < size.
+struct Valid {
+  int64_t begin, end;
+};
+FOVEAL_INLINE Valid valid_outputs(int64_t tap, int64_t before, int64_t stride, int64_t size, int64_t outputs) {
+  const int64_t begin = tap >= before ? 0 : ceil_div(before - tap, stride);
+  const int64_t room = size - 1 + before - tap;
+  return {begin, room < 0 ? 0 : least(outputs, room / stride + 1)};
+}
+
+// dW[tap, i, o] = sum over images and pixels, in order, of x[shifted by the tap, i] * dy[o]. Each thread owns some tiles
+// and passes over the images, so that no partial sums are ever combined. Without padding a whole kernel row (columns
+// and channels) is one run of neighbouring floats, which is what makes 1 and 3 channels worth a tile.
+void conv2d_backward_weights(const conv2d_backward_weights_args& a, const Run& run) {
+  const bool inside = a.top == 0 && a.left == 0 && (a.out_width - 1) * a.stride_x + a.kernel_width <= a.width &&
+                      (a.out_height - 1) * a.stride_y + a.kernel_height <= a.height;
+  const int64_t taps_x = inside ? 1 : a.kernel_width, span = inside ? a.kernel_width * a.channels : a.channels;
+  const int64_t chunks = ceil_div(span, ROW_CHUNK), columns = ceil_div(a.filters, TILE_COLUMNS);
+  const int64_t tiles = a.kernel_height * taps_x * columns * chunks;
+  const int64_t depth = a.kernel_height * a.kernel_width * a.channels;
+  each_share(run, tiles, [&](int64_t begin, int64_t end) {
+    for (int64_t image = 0; image < run.batch; ++image) {
+      const float* const x = a.x + image * a.height * a.width * a.channels;
+      const float* const dy = a.dy + image * a.out_height * a.out_width * a.filters;
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t chunk = t % chunks, n = t / chunks % columns * TILE_COLUMNS, tap = t / chunks / columns;
+        const int64_t ky = tap / taps_x, kx = tap % taps_x, m = chunk * ROW_CHUNK;
+        const Valid vy = valid_outputs(ky, a.top, a.stride_y, a.height, a.out_height);
+        const Valid vx = inside ? Valid{0, a.out_width} : valid_outputs(kx, a.left, a.stride_x, a.width, a.out_width);
+        const TileB at = panel_columns(a.dweight, depth, n, a.filters);
+        const int64_t to = (ky * a.kernel_width + kx) * a.channels + m;
+        const int64_t from_y = vy.begin * a.stride_y + ky - a.top, from_x = vx.begin * a.stride_x + kx - a.left;
+        const Reduction k{most(0, vy.end - vy.begin), most(0, vx.end - vx.begin)};
+        tile_rows({x + (from_y * a.width + from_x) * a.channels + m, 1, a.stride_x * a.channels,
+                   a.stride_y * a.width * a.channels},
+                  {dy + (vy.begin * a.out_width + vx.begin) * a.filters + n, a.filters, a.out_width * a.filters}, k,
+                  {const_cast<float*>(at.data) + to * at.row, at.row, nullptr, image > 0, false, nullptr},
+                  least(ROW_CHUNK, span - m), tile_columns(n, a.filters));
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace FOVEAL_TARGET
+}  // namespace foveal

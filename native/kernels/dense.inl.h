@@ -1,0 +1,107 @@
+// Dense layers and 1×1 convolutions: Y = X W + b over all rows of the batch.
+//   x (R, I), weight panels (I, O), y (R, O); R = batch * rows, I = inputs, O = units, as stored.
+namespace foveal {
+namespace FOVEAL_TARGET {
+namespace {
+
+constexpr int64_t DEPTH_BLOCK = 512;              // of the reduction: a block of a panel is 64 KB
+constexpr int64_t BATCH_BLOCK = 256;              // rows of a weight gradient's block
+
+// y (rows, columns) = x (rows, depth) * panels, with the epilogue of `tc` (its data, row and resume are set here).
+void matrix_product(const Run& run, const float* x, const float* panels, int64_t rows, int64_t depth, int64_t columns,
+                    float* y, TileC tc) {
+  const float* const bias = tc.bias;
+  const float* const mask = tc.mask;
+  const bool relu = tc.relu;
+  const auto block = [&](int64_t m, int64_t count, int64_t n, int64_t k) {
+    const int64_t end = least(depth, k + DEPTH_BLOCK);
+    TileB b = panel_columns(panels, depth, n, columns);
+    b.data += k * b.row;
+    TileC c{y + m * columns + n, columns, nullptr, k > 0, false, nullptr};
+    if (k == 0 && bias != nullptr) c.bias = bias + n;
+    if (end == depth) {
+      c.relu = relu;
+      c.mask = mask == nullptr ? nullptr : mask + m * columns + n;
+    }
+    tile_rows({x + m * depth + k, depth, 1, 0}, b, {1, end - k}, c, count, tile_columns(n, columns));
+  };
+  const int64_t chunks = ceil_div(rows, ROW_CHUNK), tiles = ceil_div(columns, TILE_COLUMNS);
+  if (chunks >= tiles) {  // many rows: each item keeps its rows in cache and passes over all panels
+    each(run, chunks, [&](int64_t item, int) {
+      const int64_t m = item * ROW_CHUNK, count = least(ROW_CHUNK, rows - m);
+      for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) {
+        for (int64_t n = 0; n < columns; n += TILE_COLUMNS) block(m, count, n, k);
+      }
+    });
+  } else {  // few rows: each item keeps its columns in cache and passes over all rows
+    each(run, tiles, [&](int64_t item, int) {
+      for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) block(0, rows, item * TILE_COLUMNS, k);
+    });
+  }
+}
+
+void dense_forward(const dense_forward_args& a, const Run& run) {
+  matrix_product(run, a.x, a.weight, run.batch * a.rows, a.inputs, a.units, a.y,
+                 {nullptr, 0, a.bias, false, a.relu != 0, nullptr});
+}
+
+void dense_backward_data(const dense_backward_data_args& a, const Run& run) {
+  matrix_product(run, a.dy, a.turned, run.batch * a.rows, a.units, a.inputs, a.dx,
+                 {nullptr, 0, nullptr, false, false, a.mask});
+}
+
+// dW (I, O) = Xᵀ dY: each thread owns some tiles and passes over the rows, block by block.
+void dense_backward_weights(const dense_backward_weights_args& a, const Run& run) {
+  const int64_t rows = run.batch * a.rows, chunks = ceil_div(a.inputs, ROW_CHUNK);
+  const int64_t tiles = chunks * ceil_div(a.units, TILE_COLUMNS);
+  each_share(run, tiles, [&](int64_t begin, int64_t end) {
+    for (int64_t r = 0; r < rows; r += BATCH_BLOCK) {
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t n = t / chunks * TILE_COLUMNS, m = t % chunks * ROW_CHUNK;
+        const TileB at = panel_columns(a.dweight, a.inputs, n, a.units);
+        tile_rows({a.x + r * a.inputs + m, 1, a.inputs, 0}, {a.dy + r * a.units + n, a.units, 0},
+                  {1, least(BATCH_BLOCK, rows - r)},
+                  {const_cast<float*>(at.data) + m * at.row, at.row, nullptr, r > 0, false, nullptr},
+                  least(ROW_CHUNK, a.inputs - m), tile_columns(n, a.units));
+      }
+    }
+  });
+}
+
+// panels (taps, I, O) → panels (taps turned round, O, I).
+void turn_weights(const turn_weights_args& a, const Run& run) {
+  const int64_t blocks = a.inputs / 16;
+  each(run, a.taps * blocks, [&](int64_t item, int) {
+    const int64_t tap = item / blocks, i0 = item % blocks * 16;
+    const TileB to = panel_columns(a.turned, a.taps * a.outputs, i0, a.inputs);
+    float* const out = const_cast<float*>(to.data) + (a.taps - 1 - tap) * a.outputs * to.row;
+    for (int64_t o0 = 0; o0 < a.outputs; o0 += 16) {
+      const TileB from = panel_columns(a.weight, a.taps * a.inputs, o0, a.outputs);
+      const float* const in = from.data + (tap * a.inputs + i0) * from.row;
+      for (int64_t o = 0; o < 16; ++o) {
+        for (int64_t i = 0; i < 16; ++i) out[(o0 + o) * to.row + i] = in[i * from.row + o];
+      }
+    }
+  });
+}
+
+// Sums over pixels within an image in float, over images in double, each in order.
+void bias_backward(const bias_backward_args& a, const Run& run) {
+  each(run, run.batch, [&](int64_t n, int) {
+    const float* const dy = a.dy + n * a.pixels * a.channels;
+    for (int64_t c = 0; c < a.channels; c += LANES) {
+      Reg sum{};
+      for (int64_t p = 0; p < a.pixels; ++p) sum += load(dy + p * a.channels + c);
+      store(a.partial + n * a.channels + c, sum);
+    }
+  });
+  for (int64_t c = 0; c < a.channels; ++c) {
+    double sum = 0;
+    for (int64_t n = 0; n < run.batch; ++n) sum += a.partial[n * a.channels + c];
+    a.dbias[c] = static_cast<float>(sum);
+  }
+}
+
+}  // namespace
+}  // namespace FOVEAL_TARGET
+}  // namespace foveal

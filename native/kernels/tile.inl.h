@@ -1,0 +1,115 @@
+// The one micro-kernel of all dense and convolution steps: a tile of C = A B in registers, one chain of fused
+// multiply-adds per output in the order of k, continued from C where a reduction is cut into blocks.
+namespace foveal {
+namespace FOVEAL_TARGET {
+namespace {
+
+// A[m, (o, k)] = a[m * row + o * outer + k * inner]; B[(o, k), n] = b[o * outer + k * row + n]; C[m, n] = c[m * row + n].
+struct TileA {
+  const float* data;
+  int64_t row, inner, outer;
+};
+struct TileB {
+  const float* data;
+  int64_t row, outer;
+};
+struct TileC {
+  float* data;
+  int64_t row;
+  const float* bias;  // start from bias[n], or
+  bool resume;        // go on from C; otherwise from 0
+  bool relu;          // at the end: max(c, 0)
+  const float* mask;  // at the end: 0 where mask[m * row + n] <= 0; or none
+};
+struct Reduction {
+  int64_t outer, inner;
+};
+
+template <int ROWS, int REGS>
+__attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Reduction& k, const TileC& tc) {
+  Reg acc[ROWS][REGS];
+  float* const c = tc.data;
+  const int64_t c_row = tc.row;
+  if (tc.resume) {
+    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { acc[m][r] = load(c + m * c_row + r * LANES); }); });
+  } else if (tc.bias != nullptr) {
+    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { acc[m][r] = load(tc.bias + r * LANES); }); });
+  } else {
+    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { acc[m][r] = Reg{}; }); });
+  }
+  const int64_t a_row = ta.row, a_inner = ta.inner, b_row = tb.row;
+  for (int64_t o = 0; o < k.outer; ++o) {
+    const float* a = ta.data + o * ta.outer;
+    const float* b = tb.data + o * tb.outer;
+    for (int64_t i = 0; i < k.inner; ++i) {
+      Reg bs[REGS];
+      unroll<REGS>([&](auto r) { bs[r] = load(b + r * LANES); });
+      unroll<ROWS>([&](auto m) {
+        const Reg x = broadcast(a[m * a_row]);
+        unroll<REGS>([&](auto r) { acc[m][r] = fma(x, bs[r], acc[m][r]); });
+      });
+      a += a_inner;
+      b += b_row;
+    }
+  }
+  if (tc.relu) {
+    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { acc[m][r] = maximum(acc[m][r], Reg{}); }); });
+  }
+  if (tc.mask != nullptr) {
+    unroll<ROWS>([&](auto m) {
+      unroll<REGS>([&](auto r) {
+        acc[m][r] = load(tc.mask + m * c_row + r * LANES) > Reg{} ? acc[m][r] : Reg{};
+      });
+    });
+  }
+  unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { store(c + m * c_row + r * LANES, acc[m][r]); }); });
+}
+
+using TileFunction = void (*)(const TileA&, const TileB&, const Reduction&, const TileC&);
+
+template <int REGS, int ROWS = TILE_ROWS>
+struct TileTable : TileTable<REGS, ROWS - 1> {
+  constexpr TileTable() : TileTable<REGS, ROWS - 1>() { this->by_rows[ROWS] = tile<ROWS, REGS>; }
+};
+template <int REGS>
+struct TileTable<REGS, 0> {
+  TileFunction by_rows[TILE_ROWS + 1] = {};
+};
+
+constexpr int REGS_OF_16 = 16 / LANES;
+constexpr TileTable<TILE_REGS> full_tiles;
+constexpr TileTable<REGS_OF_16> narrow_tiles;  // the last 16 columns where the full tile is 32 wide
+constexpr int64_t TILE_COLUMNS = TILE_REGS * LANES;
+constexpr int64_t ROW_CHUNK = 8 * TILE_ROWS;  // rows of one work item
+
+// Width of the tile that begins at column n of `columns` (a multiple of 16).
+FOVEAL_INLINE int64_t tile_columns(int64_t n, int64_t columns) { return least(TILE_COLUMNS, columns - n); }
+
+// C[rows, columns of one tile], rows split evenly.
+FOVEAL_INLINE void tile_rows(TileA a, const TileB& b, const Reduction& k, TileC c, int64_t rows, int64_t columns) {
+  const TileFunction* by_rows = columns == TILE_COLUMNS ? full_tiles.by_rows : narrow_tiles.by_rows;
+  const int64_t blocks = ceil_div(rows, TILE_ROWS);
+  const float* const a0 = a.data;
+  float* const c0 = c.data;
+  const float* const mask0 = c.mask;
+  for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t m = rows * i / blocks, end = rows * (i + 1) / blocks;
+    a.data = a0 + m * a.row;
+    c.data = c0 + m * c.row;
+    if (mask0 != nullptr) c.mask = mask0 + m * c.row;
+    by_rows[end - m](a, b, k, c);
+  }
+}
+
+// Weights lie in panels of 32 columns, each (depth, width) with width 32, or 16 for a last half.
+constexpr int64_t PANEL = 32;
+
+// Column n of the panels: B's data and row stride. depth: rows of B.
+FOVEAL_INLINE TileB panel_columns(const float* panels, int64_t depth, int64_t n, int64_t columns) {
+  const int64_t panel = n / PANEL * PANEL, width = least(PANEL, columns - panel);
+  return {panels + panel * depth + (n - panel), width, 0};
+}
+
+}  // namespace
+}  // namespace FOVEAL_TARGET
+}  // namespace foveal

@@ -1,0 +1,81 @@
+// Vectors of this target: Reg holds LANES floats. All arithmetic is elementwise over outputs, so LANES never shows in a
+// result; sums across lanes do not exist here. `fma` rounds once wherever the processor can.
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define FOVEAL_INLINE __attribute__((always_inline)) inline
+
+namespace foveal {
+namespace FOVEAL_TARGET {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, TILE_ROWS = 14, TILE_REGS = 2;
+#elif defined(__AVX2__)
+constexpr int LANES = 8, TILE_ROWS = 6, TILE_REGS = 2;
+#elif defined(__aarch64__)
+constexpr int LANES = 4, TILE_ROWS = 6, TILE_REGS = 4;
+#else
+constexpr int LANES = 4, TILE_ROWS = 2, TILE_REGS = 4;
+#endif
+
+typedef float Reg __attribute__((vector_size(LANES * 4)));
+typedef float RegUnaligned __attribute__((vector_size(LANES * 4), aligned(4)));
+typedef int32_t IntReg __attribute__((vector_size(LANES * 4)));
+typedef uint8_t ByteReg __attribute__((vector_size(LANES), aligned(1)));
+
+FOVEAL_INLINE Reg load(const float* p) { return *reinterpret_cast<const RegUnaligned*>(p); }
+FOVEAL_INLINE void store(float* p, Reg v) { *reinterpret_cast<RegUnaligned*>(p) = v; }
+FOVEAL_INLINE Reg maximum(Reg a, Reg b) { return a > b ? a : b; }
+
+// broadcast: x in every lane (not `Reg{} + x`, which costs an addition: -0.0 + 0.0 is 0.0).  fma: a * b + c.
+#if defined(__AVX512F__)
+FOVEAL_INLINE Reg broadcast(float x) { return (Reg)_mm512_set1_ps(x); }
+FOVEAL_INLINE Reg fma(Reg a, Reg b, Reg c) { return (Reg)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+FOVEAL_INLINE Reg root(Reg a) { return (Reg)_mm512_sqrt_ps((__m512)a); }
+#elif defined(__AVX2__)
+FOVEAL_INLINE Reg broadcast(float x) { return (Reg)_mm256_set1_ps(x); }
+FOVEAL_INLINE Reg fma(Reg a, Reg b, Reg c) { return (Reg)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+FOVEAL_INLINE Reg root(Reg a) { return (Reg)_mm256_sqrt_ps((__m256)a); }
+#elif defined(__aarch64__)
+FOVEAL_INLINE Reg broadcast(float x) { return (Reg)vdupq_n_f32(x); }
+FOVEAL_INLINE Reg fma(Reg a, Reg b, Reg c) { return (Reg)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+FOVEAL_INLINE Reg root(Reg a) { return (Reg)vsqrtq_f32((float32x4_t)a); }
+#else
+FOVEAL_INLINE Reg broadcast(float x) { return Reg{x, x, x, x}; }
+FOVEAL_INLINE Reg fma(Reg a, Reg b, Reg c) { return a * b + c; }
+FOVEAL_INLINE Reg root(Reg a) {
+  for (int i = 0; i < LANES; ++i) a[i] = __builtin_sqrtf(a[i]);
+  return a;
+}
+#endif
+#if defined(__FMA__) || defined(__aarch64__)
+FOVEAL_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+#else
+FOVEAL_INLINE float fma(float a, float b, float c) { return a * b + c; }
+#endif
+
+FOVEAL_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+FOVEAL_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+FOVEAL_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// A loop over 0 … N - 1 that is unrolled whole, its index a constant: arrays indexed by it stay in registers.
+template <int I>
+struct Index {
+  constexpr operator int() const { return I; }
+};
+
+template <int N, int I = 0, class Body>
+FOVEAL_INLINE void unroll(Body&& body) {
+  if constexpr (I < N) {
+    body(Index<I>{});
+    unroll<N, I + 1>(body);
+  }
+}
+
+}  // namespace
+}  // namespace FOVEAL_TARGET
+}  // namespace foveal

@@ -1,0 +1,57 @@
+"""A bound program: steps whose buffers have addresses, ready to run; natively in one call, but for Python steps."""
+
+from collections.abc import Sequence
+
+from foveal.kernels import REFERENCE, native_program
+from foveal.plan.memory import Memory
+from foveal.plan.program import Buffer, RunInfo, Step
+
+
+def addressed(step: Step, memory: Memory) -> dict[str, int | float]:
+    """A native step's arguments with addresses for buffers, 0 for those left out."""
+    values: dict[str, int | float] = {}
+    for name, value in step.args.items():
+        values[name] = memory.address(value) if isinstance(value, Buffer) else 0 if value is None else value
+    return values
+
+
+class BoundProgram:
+    """Steps cut into stretches: native ones run as one call without the GIL, Python ones are called."""
+
+    def __init__(self, steps: Sequence[Step], memory: Memory, isa: str, threads: int) -> None:
+        self.steps, self._memory, self._threads = tuple(steps), memory, threads
+        native = [(step.kernel, addressed(step, memory)) for step in steps if step.function is None]
+        self._native = native_program(isa, native, memory) if isa != REFERENCE else None
+        self._stretches: list[tuple[int, int] | Step] = []
+        count = 0
+        for step in steps:
+            if step.function is not None:
+                self._stretches.append(step)
+                continue
+            last = self._stretches[-1] if self._stretches else None
+            if isinstance(last, tuple):
+                self._stretches[-1] = (last[0], count + 1)
+            else:
+                self._stretches.append((count, count + 1))
+            count += 1
+
+    def run(self, run: RunInfo) -> None:
+        """Run all steps for `run.batch` images."""
+        for stretch in self._stretches:
+            if isinstance(stretch, tuple):
+                self._native.run(  # type: ignore[union-attr]
+                    *stretch, self._threads, run.batch, run.lr, run.update, run.epoch, run.step, run.seed
+                )
+            else:
+                stretch.function(self._memory.array, run)  # type: ignore[misc]
+
+    def table(self, isa: str, batch: int) -> list[tuple[str, ...]]:
+        """One row a step: phase, layer, kernel, provenance, bytes touched, FLOPs, for a whole batch."""
+        rows = []
+        for step in self.steps:
+            where = "python" if step.function is not None else f"native {isa}"
+            touched = sum(buffer.nbytes(batch) for buffer in step.buffers)
+            rows.append((step.phase, step.layer, step.kernel, where, f"{touched:,}", f"{step.flops * batch:,}"))
+        return rows
+
+

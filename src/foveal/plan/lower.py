@@ -1,0 +1,129 @@
+"""Lowering: specs and an input shape → steps and buffers, forward, and the function that emits the backward steps.
+
+A lowering is registered for a type of layer. It emits the forward steps and returns the output's `Value` and a function
+that, given the output's `Gradient`, emits the backward steps and returns the input's (None if nobody needs it). A layer
+without a lowering, and every layer under `isa="reference"`, runs its NumPy definition as a Python step.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from foveal.kernels import REFERENCE
+from foveal.layers import Sequential
+from foveal.layers.base import Context, Layer, LayerRandom, Shape
+from foveal.params import plain_storage
+from foveal.plan.fuse import groups
+from foveal.plan.program import Buffer, Builder, Gradient, RunInfo, Value
+from foveal.shapes import padded_channels
+
+Backward = Callable[[Gradient], Gradient | None]
+Lowering = Callable[[Any, Value, bool, Builder], tuple[Value, Backward]]
+_LOWERINGS: dict[type[Layer], Lowering] = {}
+F = TypeVar("F", bound=Lowering)
+
+
+def lowers(kind: type[Layer]) -> Callable[[F], F]:
+    """Register a native lowering (spec, input, fused ReLU, builder) → (output, backward) for a type of layer."""
+
+    def register(function: F) -> F:
+        _LOWERINGS[kind] = function
+        return function
+
+    return register
+
+
+def lower(spec: Layer, x: Value, b: Builder, *, relu: bool = False) -> tuple[Value, Backward]:
+    """Lower one layer, natively where there is a lowering for it."""
+    lowering = _LOWERINGS.get(type(spec))
+    if lowering is None or (b.isa == REFERENCE and not isinstance(spec, Sequential)):
+        return _lower_python(spec, x, b)
+    return lowering(spec, x, relu, b)
+
+
+@lowers(Sequential)
+def lower_sequential(spec: Sequential, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
+    tape: list[tuple[str, Backward]] = []
+    for position, layer, with_relu in groups(spec.layers, fuse=b.fuse):
+        with b.scope(str(position), layer, x.shape):
+            x, backward = lower(layer, x, b, relu=with_relu)
+            tape.append((b.label, backward))
+
+    def back(dy: Gradient) -> Gradient | None:
+        gradient: Gradient | None = dy
+        for label, backward in reversed(tape):
+            if gradient is None:
+                return None
+            with b.backward_of(label):
+                gradient = backward(gradient)
+        return gradient
+
+    return x, back
+
+
+def image_value(buffer: Buffer, shape: Shape, **flags: bool) -> Value:
+    """A value (C, H, W) or (F,) with channels padded to 16."""
+    channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
+    return Value(buffer, shape, height, width, channels, padded_channels(channels), **flags)
+
+
+def new_value(b: Builder, name: str, shape: Shape, **flags: bool) -> Value:
+    """A value of this shape in a new buffer of the arena."""
+    value = image_value(b.buffer(name), shape, **flags)
+    value.buffer.per_image = value.floats
+    return value
+
+
+def _lower_python(spec: Layer, x: Value, b: Builder) -> tuple[Value, Backward]:
+    """Run a layer's own definition: copy in (N, C, H, W) or (N, F), call it, copy out."""
+    out = new_value(b, "y", spec.out_shape(x.shape))
+    names = {slot.name: slot for slot in spec.param_slots(x.shape)}
+    params = {name: b.parameter(name, plain_storage(slot.shape)) for name, slot in names.items()}
+    gradients = {name: b.gradient_of(params[name]) for name, slot in names.items() if slot.kind == "trainable"}
+    k, training = b.k, b.training
+    kept: list[Any] = [None]
+
+    def context(run: RunInfo) -> Context:
+        return Context(training, LayerRandom(run.seed, run.epoch, run.step, k), run.step)
+
+    def arrays(at: Callable[[Buffer], np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: at(buffer)[: names[name].size].reshape(names[name].shape) for name, buffer in params.items()}
+
+    def forward(at: Callable[[Buffer], np.ndarray], run: RunInfo) -> None:
+        y, kept[0] = spec.forward(logical(x, at(x.buffer), run.batch), arrays(at), context(run))
+        store(out, at(out.buffer), y)
+
+    flops = spec.flops(x.shape)
+    b.python(f"{spec.kind}.forward", forward, [x.buffer, out.buffer, *params.values()], flops=flops)
+
+    def backward(dy: Gradient) -> Gradient | None:
+        dx = b.buffer("dx", x.floats) if x.needs_gradient else None
+
+        def run_backward(at: Callable[[Buffer], np.ndarray], run: RunInfo) -> None:
+            gradient, dparams = spec.backward(logical(out, at(dy.buffer), run.batch), kept[0], arrays(at), context(run))
+            kept[0] = None
+            for name, buffer in gradients.items():
+                at(buffer)[: names[name].size] = dparams[name].reshape(-1)
+            if dx is not None:
+                store(x, at(dx), gradient)
+
+        touched = [dy.buffer, x.buffer, *params.values(), *gradients.values(), *([dx] if dx else [])]
+        b.python(f"{spec.kind}.backward", run_backward, touched, flops=2 * flops)
+        return Gradient(dx) if dx else None
+
+    return out, backward
+
+
+def logical(value: Value, stored: np.ndarray, batch: int) -> np.ndarray:
+    """A copy of the first `batch` images of a stored value as float32 (N, C, H, W) or (N, F)."""
+    images = stored[: batch * value.floats].reshape(batch, value.height, value.width, value.stored)
+    return np.ascontiguousarray(images[..., : value.channels].transpose(0, 3, 1, 2)).reshape(batch, *value.shape)
+
+
+def store(value: Value, stored: np.ndarray, array: np.ndarray) -> None:
+    """The inverse of `logical`; the padding channels become zero."""
+    batch = len(array)
+    images = stored[: batch * value.floats].reshape(batch, value.height, value.width, value.stored)
+    images[..., : value.channels] = array.reshape(batch, value.channels, value.height, value.width).transpose(0, 2, 3, 1)
+    images[..., value.channels :] = 0

@@ -1,0 +1,29 @@
+"""How parameters are stored: the orders that the compute kernels want, as index maps from logical to stored place."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.params import Storage
+from foveal.shapes import padded_channels
+
+PANEL = 32  # outputs side by side, native/kernels/tile.inl.h
+
+
+def panels(shape: tuple[int, ...], inputs: NDArray[np.int64], stored_inputs: int) -> Storage:
+    """Weights (O, I, KH, KW) in panels [O/32][KH][KW][stored_inputs][32], the last 16 wide where 16 are left.
+
+    `inputs` (I,): the stored place of each logical input among `stored_inputs`.
+    """
+    outputs, _, high, wide = shape
+    stored_outputs, depth = padded_channels(outputs), high * wide * stored_inputs
+    o = np.arange(outputs).reshape(-1, 1, 1, 1)
+    tap = np.arange(high * wide).reshape(1, 1, high, wide)
+    panel = o // PANEL * PANEL
+    width = np.minimum(PANEL, stored_outputs - panel)
+    row = tap * stored_inputs + inputs.reshape(1, -1, 1, 1)
+    return Storage(stored_outputs * depth, panel * depth + row * width + (o - panel))
+
+
+def spread(places: NDArray[np.int64], size: int) -> Storage:
+    """A vector whose element i lies at `places[i]` among `size` floats."""
+    return Storage(size, places)
