@@ -5,58 +5,55 @@ namespace FOVEAL_TARGET {
 namespace {
 
 constexpr uint32_t PURPOSE_DROPOUT = 5;  // rng.py: PURPOSES
-constexpr int QUADS = 16;                // counters computed side by side
 
 struct Key {
   uint32_t k0, k1;
 };
 
-// words[i][q]: word i of counter (c0[q], c1, c2, c3).
-FOVEAL_INLINE void philox(uint32_t words[4][QUADS], Key key) {
+// words[i] lane q: word i of the counter that lane q of the four registers holds.
+FOVEAL_INLINE void philox(WordReg words[4], Key key) {
   for (int round = 0; round < 10; ++round) {
-    for (int q = 0; q < QUADS; ++q) {
-      const uint64_t p0 = uint64_t{0xD2511F53} * words[0][q], p1 = uint64_t{0xCD9E8D57} * words[2][q];
-      const uint32_t w0 = static_cast<uint32_t>(p1 >> 32) ^ words[1][q] ^ key.k0;
-      const uint32_t w2 = static_cast<uint32_t>(p0 >> 32) ^ words[3][q] ^ key.k1;
-      words[1][q] = static_cast<uint32_t>(p1);
-      words[3][q] = static_cast<uint32_t>(p0);
-      words[0][q] = w0;
-      words[2][q] = w2;
-    }
+    WordReg low0, high0, low2, high2;
+    wide_products(words[0], 0xD2511F53, low0, high0);
+    wide_products(words[2], 0xCD9E8D57, low2, high2);
+    words[0] = high2 ^ words[1] ^ key.k0;
+    words[2] = high0 ^ words[3] ^ key.k1;
+    words[1] = low2;
+    words[3] = low0;
     key.k0 += 0x9E3779B9;
     key.k1 += 0xBB67AE85;
   }
 }
 
 Key dropout_key(const Run& run, int64_t layer) {
-  uint32_t words[4][QUADS] = {};
-  words[0][0] = PURPOSE_DROPOUT;
-  words[1][0] = run.epoch;
-  words[2][0] = static_cast<uint32_t>(layer);
+  WordReg words[4] = {WordReg{PURPOSE_DROPOUT}, WordReg{run.epoch}, WordReg{static_cast<uint32_t>(layer)}, WordReg{}};
   philox(words, {static_cast<uint32_t>(run.seed), static_cast<uint32_t>(run.seed >> 32)});
   return {words[0][0], words[1][0]};
 }
 
 void dropout_forward(const dropout_forward_args& a, const Run& run) {
   const Key key = dropout_key(run, a.layer);
-  const float least_kept = static_cast<float>(a.p), scale = static_cast<float>(1.0 / (1.0 - a.p));
+  const float scale = static_cast<float>(1.0 / (1.0 - a.p));
+  const Reg least_kept = broadcast(static_cast<float>(a.p));
+  WordReg lanes{};
+  for (int q = 0; q < LANES; ++q) lanes[q] = static_cast<uint32_t>(q);
   each(run, run.batch, [&](int64_t n, int) {
     for (int64_t pixel = 0; pixel < a.pixels; ++pixel) {
       const int64_t at = (n * a.pixels + pixel) * a.channels;
-      for (int64_t c = 0; c < a.channels; c += 4 * QUADS) {
-        uint32_t words[4][QUADS];
-        for (int q = 0; q < QUADS; ++q) {
-          words[0][q] = static_cast<uint32_t>(c / 4 + q);
-          words[1][q] = static_cast<uint32_t>(pixel);
-          words[2][q] = static_cast<uint32_t>(n);
-          words[3][q] = run.step;
-        }
+      for (int64_t c = 0; c < a.channels; c += 4 * LANES) {
+        WordReg words[4] = {lanes + static_cast<uint32_t>(c / 4), WordReg{} + static_cast<uint32_t>(pixel),
+                            WordReg{} + static_cast<uint32_t>(n), WordReg{} + run.step};
         philox(words, key);
-        const int64_t count = least(4 * QUADS, a.channels - c);
+        uint8_t keep[4 * LANES];  // in the order of channels: word i of lane q belongs to channel c + 4 q + i
+        for (int i = 0; i < 4; ++i) {
+          const Reg uniform = __builtin_convertvector((IntReg)(words[i] >> 8), Reg) * 0x1p-24f;
+          const IntReg kept = uniform >= least_kept;
+          for (int q = 0; q < LANES; ++q) keep[4 * q + i] = kept[q] != 0;
+        }
+        const int64_t count = least(4 * LANES, a.channels - c);
         for (int64_t i = 0; i < count; ++i) {
-          const bool keep = static_cast<float>(words[i % 4][i / 4] >> 8) * 0x1p-24f >= least_kept;
-          a.mask[at + c + i] = keep;
-          a.y[at + c + i] = keep ? a.x[at + c + i] * scale : 0.0f;
+          a.mask[at + c + i] = keep[i];
+          a.y[at + c + i] = keep[i] ? a.x[at + c + i] * scale : 0.0f;
         }
       }
     }

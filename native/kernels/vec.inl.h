@@ -58,6 +58,24 @@ FOVEAL_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b,
 FOVEAL_INLINE float fma(float a, float b, float c) { return a * b + c; }
 #endif
 
+// The 64-bit products of 32-bit lanes with one factor: low and high halves.
+typedef uint32_t WordReg __attribute__((vector_size(LANES * 4)));
+typedef uint64_t LongReg __attribute__((vector_size(LANES * 4)));
+FOVEAL_INLINE LongReg even_products(WordReg a, uint32_t factor) {
+#if defined(__AVX512F__)
+  return (LongReg)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(factor));
+#elif defined(__AVX2__)
+  return (LongReg)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(factor));
+#else
+  return ((LongReg)a & 0xFFFFFFFF) * factor;
+#endif
+}
+FOVEAL_INLINE void wide_products(WordReg a, uint32_t factor, WordReg& low, WordReg& high) {
+  const LongReg even = even_products(a, factor), odd = even_products((WordReg)((LongReg)a >> 32), factor);
+  low = (WordReg)((even & 0xFFFFFFFF) | (odd << 32));
+  high = (WordReg)((even >> 32) | (odd & ~LongReg{} << 32));
+}
+
 FOVEAL_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 FOVEAL_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 FOVEAL_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -1,5 +1,6 @@
 """A bound program: steps whose buffers have addresses, ready to run; natively in one call, but for Python steps."""
 
+import time
 from collections.abc import Sequence
 
 from foveal.kernels import REFERENCE, native_program
@@ -39,11 +40,25 @@ class BoundProgram:
         """Run all steps for `run.batch` images."""
         for stretch in self._stretches:
             if isinstance(stretch, tuple):
-                self._native.run(  # type: ignore[union-attr]
-                    *stretch, self._threads, run.batch, run.lr, run.update, run.epoch, run.step, run.seed
-                )
+                self._run_native(*stretch, run)
             else:
                 stretch.function(self._memory.array, run)  # type: ignore[misc]
+
+    def time_steps(self, run: RunInfo, runs: int) -> list[tuple[Step, list[float]]]:
+        """Seconds of each native step, `runs` times over; Python steps are left out."""
+        native = [step for step in self.steps if step.function is None]
+        times: list[tuple[Step, list[float]]] = [(step, []) for step in native]
+        for _ in range(runs):
+            for number, (_, values) in enumerate(times):
+                start = time.perf_counter()
+                self._run_native(number, number + 1, run)
+                values.append(time.perf_counter() - start)
+        return times
+
+    def _run_native(self, begin: int, end: int, run: RunInfo) -> None:
+        self._native.run(  # type: ignore[union-attr]
+            begin, end, self._threads, run.batch, run.lr, run.update, run.epoch, run.step, run.seed
+        )
 
     def table(self, isa: str, batch: int) -> list[tuple[str, ...]]:
         """One row a step: phase, layer, kernel, provenance, bytes touched, FLOPs, for a whole batch."""

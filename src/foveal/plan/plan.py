@@ -250,6 +250,13 @@ class Plan:
                 if f"optimizer.{kind}.{name}" in state:
                     self.layout.write(buffer, name, state[f"optimizer.{kind}.{name}"])
 
+    def time_steps(self, runs: int) -> list[tuple[Step, list[float]]]:
+        """Seconds of each native step of the training program, over `runs` runs; for profiling: weights change."""
+        if self._training is None:
+            raise UsageError("this plan has no optimizer; give Plan(optimizer=...) to train")
+        self.updates += 1
+        return self._training.time_steps(self._info(self.batch_size), runs)
+
     def record(self, path: Path, source: Source, batches: Sequence[tuple[Any, Any]], lr: float) -> None:
         """Save the training program and its runs over `batches` of (index, moves) for `native/driver.cc`.
 

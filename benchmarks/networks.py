@@ -1,0 +1,77 @@
+"""The networks of the benchmarks, defined once as foveal specs and built from them for PyTorch.
+
+Importing `torch_network` needs PyTorch, which is no dependency of foveal.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from foveal.layers import (
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+)
+from foveal.models import build
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network with the shape of its images (C, H, W) and its batch size; ten classes."""
+
+    name: str
+    net: Sequential
+    shape: tuple[int, int, int]
+    batch: int
+
+
+def cases() -> dict[str, Case]:
+    grey, colour = (1, 28, 28), (3, 32, 32)
+    settings = {"vgg": (colour, 64), "nin": (colour, 64), "lenet": (grey, 128), "mlp": (grey, 128)}
+    found = [Case(name, build(name, 10, input_shape=shape), shape, batch) for name, (shape, batch) in settings.items()]
+    return {case.name: case for case in found}
+
+
+def torch_network(net: Sequential, shape: tuple[int, ...]) -> Any:
+    """The same network as a `torch.nn.Sequential`, one module a spec, so that parameter names agree."""
+    from torch import nn
+
+    class Pooled(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x.mean(dim=(2, 3))
+
+    def module(layer: Layer, shape: tuple[int, ...]) -> nn.Module:
+        match layer:
+            case Conv2d():
+                (top, bottom, left, right), _ = layer.geometry(shape)
+                assert top == bottom and left == right
+                args = {"stride": layer.stride, "padding": (top, left), "bias": layer.bias}
+                return nn.Conv2d(shape[0], layer.filters, layer.kernel_size, **args)
+            case Dense():
+                return nn.Linear(shape[0], layer.units, bias=layer.bias)
+            case BatchNorm():
+                norm = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+                return norm(shape[0], eps=layer.eps, momentum=layer.momentum)
+            case MaxPool2d():
+                return nn.MaxPool2d(layer.size, layer.stride, layer.padding, ceil_mode=layer.ceil_mode)
+            case AvgPool2d():
+                args = {"ceil_mode": layer.ceil_mode, "count_include_pad": layer.count_padding}
+                return nn.AvgPool2d(layer.size, layer.stride, layer.padding, **args)
+            case GlobalAvgPool():
+                return Pooled()
+            case Flatten():
+                return nn.Flatten()
+            case Dropout():
+                return nn.Dropout(layer.p)
+            case ReLU():
+                return nn.ReLU()
+        raise TypeError(f"no PyTorch module for {layer}")
+
+    return nn.Sequential(*(module(layer, before) for layer, before, _ in net.shapes(shape)))
