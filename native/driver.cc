@@ -2,8 +2,8 @@
 //
 //   foveal_driver [--isa NAME] [--threads N] FILE...
 //
-// Prints one line a file: the 64-bit FNV-1a hash of the recorded output regions after the last run. A recording may hold
-// the expected contents of regions; a region that differs from them is an error. Format: foveal/plan/record.py.
+// Prints one line a file: the 64-bit FNV-1a hash of the recorded output regions after the last run. A recording may
+// hold the expected contents of regions; a region that differs from them is an error. Format: foveal/plan/record.py.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -34,7 +34,8 @@ class Reader {
     return value;
   }
   void bytes(void* to, size_t count) {
-    if (!in_.read(static_cast<char*>(to), static_cast<std::streamsize>(count))) throw std::runtime_error("file is cut short");
+    if (!in_.read(static_cast<char*>(to), static_cast<std::streamsize>(count)))
+      throw std::runtime_error("file is cut short");
   }
 
  private:
@@ -43,7 +44,8 @@ class Reader {
 
 // A region of its own allocation, so that a sanitizer sees every byte beyond it.
 struct Region {
-  explicit Region(size_t size) : size(size), data(static_cast<char*>(std::aligned_alloc(64, (size + 63) / 64 * 64)), std::free) {
+  explicit Region(size_t size)
+      : size(size), data(static_cast<char*>(std::aligned_alloc(64, (size + 63) / 64 * 64)), std::free) {
     std::memset(data.get(), 0, size);
   }
   size_t size;
@@ -140,7 +142,8 @@ bool play(const std::string& path, const foveal::Target& target, int threads) {
   const foveal::Program program(target, read_steps(in, regions));
   run_all(in, regions, program, threads);
   const uint64_t hash = hash_outputs(in, regions);
-  std::printf("%016llx  %s  %s, %d threads\n", static_cast<unsigned long long>(hash), path.c_str(), target.name, threads);
+  std::printf("%016llx  %s  %s, %d threads\n", static_cast<unsigned long long>(hash), path.c_str(), target.name,
+              threads);
   return as_expected(in, regions);
 }
 

@@ -11,11 +11,11 @@ namespace foveal {
 // What changes from run to run; everything else is fixed when the program is made.
 struct Run {
   Pool* pool;
-  int64_t batch;    // images to process, at most the batch size
-  float lr;         // learning rate of this update
-  int64_t update;   // number of this update, from 1
-  uint32_t epoch;   // keys of random numbers: epoch and
-  uint32_t step;    // step in it
+  int64_t batch;   // images to process, at most the batch size
+  float lr;        // learning rate of this update
+  int64_t update;  // number of this update, from 1
+  uint32_t epoch;  // keys of random numbers: epoch and
+  uint32_t step;   // step in it
   uint64_t seed;
 };
 

@@ -63,9 +63,10 @@ void conv2d_forward(const conv2d_forward_args& a, const Run& run) {
       }
       rows = scratch;
     }
-    conv_rows({wide, a.channels, a.kernel_height, a.kernel_width, a.stride_y, a.stride_x, out_rows, a.out_width, a.filters},
-              rows, a.weight, a.y + (n * a.out_height + y0) * a.out_width * a.filters,
-              {nullptr, 0, a.bias, false, a.relu != 0, nullptr});
+    conv_rows(
+        {wide, a.channels, a.kernel_height, a.kernel_width, a.stride_y, a.stride_x, out_rows, a.out_width, a.filters},
+        rows, a.weight, a.y + (n * a.out_height + y0) * a.out_width * a.filters,
+        {nullptr, 0, a.bias, false, a.relu != 0, nullptr});
   });
 }
 
@@ -90,8 +91,8 @@ void conv2d_backward_data(const conv2d_backward_data_args& a, const Run& run) {
       }
     }
     const int64_t at = (n * a.height + y0) * a.width * a.channels;
-    conv_rows({wide, a.filters, a.kernel_height, a.kernel_width, 1, 1, out_rows, a.width, a.channels}, scratch, a.turned,
-              a.dx + at, {nullptr, 0, nullptr, false, false, a.mask == nullptr ? nullptr : a.mask + at});
+    conv_rows({wide, a.filters, a.kernel_height, a.kernel_width, 1, 1, out_rows, a.width, a.channels}, scratch,
+              a.turned, a.dx + at, {nullptr, 0, nullptr, false, false, a.mask == nullptr ? nullptr : a.mask + at});
   });
 }
 
@@ -105,9 +106,9 @@ FOVEAL_INLINE Valid valid_outputs(int64_t tap, int64_t before, int64_t stride, i
   return {begin, room < 0 ? 0 : least(outputs, room / stride + 1)};
 }
 
-// dW[tap, i, o] = sum over images and pixels, in order, of x[shifted by the tap, i] * dy[o]. Each thread owns some tiles
-// and passes over the images, so that no partial sums are ever combined. Without padding a whole kernel row (columns
-// and channels) is one run of neighbouring floats, which is what makes 1 and 3 channels worth a tile.
+// dW[tap, i, o] = sum over images and pixels, in order, of x[shifted by the tap, i] * dy[o]. Each thread owns some
+// tiles and passes over the images, so that no partial sums are ever combined. Without padding a whole kernel row
+// (columns and channels) is one run of neighbouring floats, which is what makes 1 and 3 channels worth a tile.
 void conv2d_backward_weights(const conv2d_backward_weights_args& a, const Run& run) {
   const bool inside = a.top == 0 && a.left == 0 && (a.out_width - 1) * a.stride_x + a.kernel_width <= a.width &&
                       (a.out_height - 1) * a.stride_y + a.kernel_height <= a.height;

@@ -4,8 +4,8 @@ namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {
 
-constexpr int64_t DEPTH_BLOCK = 512;              // of the reduction: a block of a panel is 64 KB
-constexpr int64_t BATCH_BLOCK = 256;              // rows of a weight gradient's block
+constexpr int64_t DEPTH_BLOCK = 512;  // of the reduction: a block of a panel is 64 KB
+constexpr int64_t BATCH_BLOCK = 256;  // rows of a weight gradient's block
 
 // y (rows, columns) = x (rows, depth) * panels, with the epilogue of `tc` (its data, row and resume are set here).
 void matrix_product(const Run& run, const float* x, const float* panels, int64_t rows, int64_t depth, int64_t columns,

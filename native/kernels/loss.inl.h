@@ -17,9 +17,9 @@ double exponential(double x) {
   const int64_t n = static_cast<int64_t>(x * 1.4426950408889634 + (x < 0 ? -0.5 : 0.5));
   const double whole = static_cast<double>(n);
   const double r = (x - whole * 0.69314718036912382) - whole * 1.9082149292705877e-10;
-  constexpr double inverse[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880,
-                                1.0 / 40320,      1.0 / 5040,      1.0 / 720,      1.0 / 120,     1.0 / 24,
-                                1.0 / 6,          0.5,             1.0,            1.0};
+  constexpr double inverse[] = {
+      1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
+      1.0 / 720,        1.0 / 120,       1.0 / 24,       1.0 / 6,       0.5,          1.0,         1.0};
   double sum = 0;
   for (const double coefficient : inverse) sum = sum * r + coefficient;
   return sum * power_of_two(n);

@@ -1,8 +1,8 @@
 // Batch normalisation (Ioffe and Szegedy 2015, algorithm 1) over batch and pixels, per channel.
 //
-// Statistics: within an image mean and sum of squared deviations in float, in the order of pixels, while the image is in
-// cache; over images combined in double, in the order of images (Chan, Golub and LeVeque 1979), so that a mean far from
-// zero costs no precision.
+// Statistics: within an image mean and sum of squared deviations in float, in the order of pixels, while the image is
+// in cache; over images combined in double, in the order of images (Chan, Golub and LeVeque 1979), so that a mean far
+// from zero costs no precision.
 namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {

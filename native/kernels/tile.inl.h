@@ -4,7 +4,8 @@ namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {
 
-// A[m, (o, k)] = a[m * row + o * outer + k * inner]; B[(o, k), n] = b[o * outer + k * row + n]; C[m, n] = c[m * row + n].
+// A[m, (o, k)] = a[m * row + o * outer + k * inner]; B[(o, k), n] = b[o * outer + k * row + n]; C[m, n] = c[m * row +
+// n].
 struct TileA {
   const float* data;
   int64_t row, inner, outer;
@@ -57,9 +58,7 @@ __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Redu
   }
   if (tc.mask != nullptr) {
     unroll<ROWS>([&](auto m) {
-      unroll<REGS>([&](auto r) {
-        acc[m][r] = load(tc.mask + m * c_row + r * LANES) > Reg{} ? acc[m][r] : Reg{};
-      });
+      unroll<REGS>([&](auto r) { acc[m][r] = load(tc.mask + m * c_row + r * LANES) > Reg{} ? acc[m][r] : Reg{}; });
     });
   }
   unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { store(c + m * c_row + r * LANES, acc[m][r]); }); });

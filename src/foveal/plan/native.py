@@ -63,7 +63,7 @@ def bias_backward(bias: Buffer | None, dy: Buffer, y: Value, b: Builder) -> None
 
 @lowers(Conv2d)
 def lower_conv2d(spec: Conv2d, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
-    kernel, stride = spec.kernel_size, spec.stride
+    kernel, stride = spec.kernel, spec.strides
     (top, bottom, left, right), _ = spec.geometry(x.shape)
     y = new_value(b, "y", spec.out_shape(x.shape), rectified=relu)
     flops = spec.flops(x.shape)
@@ -212,8 +212,8 @@ def lower_batch_norm(spec: BatchNorm, x: Value, relu: bool, b: Builder) -> tuple
 def _pool_geometry(spec: MaxPool2d | AvgPool2d, x: Value, y: Value) -> dict[str, int]:
     (top, _, left, _), _ = spec.geometry(x.shape)
     return {
-        "height": x.height, "width": x.width, "channels": x.stored, "size_y": spec.size[0], "size_x": spec.size[1],
-        "stride_y": spec.stride[0], "stride_x": spec.stride[1], "top": top, "left": left,
+        "height": x.height, "width": x.width, "channels": x.stored, "size_y": spec.window[0], "size_x": spec.window[1],
+        "stride_y": spec.strides[0], "stride_x": spec.strides[1], "top": top, "left": left,
         "out_height": y.height, "out_width": y.width,
     }  # fmt: skip
 

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from foveal.errors import ShapeError
+from foveal.kernels import REFERENCE
 from foveal.layers.base import Layer, Shape
 from foveal.params import Entry, ParamSlot, Storage
 
@@ -117,7 +118,8 @@ class Builder:
     """Collects steps, buffers and parameters while layers are lowered."""
 
     def __init__(self, *, training: bool, batch: int, threads: int, isa: str, fuse: bool = True) -> None:
-        self.training, self.batch, self.threads, self.isa, self.fuse = training, batch, threads, isa, fuse
+        self.training, self.batch, self.threads, self.isa = training, batch, threads, isa
+        self.fuse = fuse and isa != REFERENCE  # definitions run one by one
         self.steps: list[Step] = []
         self.entries: list[Entry] = []
         self.phase: Literal["forward", "loss", "backward", "update"] = "forward"

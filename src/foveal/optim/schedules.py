@@ -1,0 +1,80 @@
+"""Learning-rate schedules: the rate of each update as a function of its number.
+
+All values are float32, from basic operations only: the cosine is our own, so no library can change a bit.
+"""
+
+import difflib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from foveal.errors import UsageError
+
+NAMES: Final = ("constant", "cosine", "linear", "one-cycle")
+
+# one-cycle: start at lr / 25, peak lr after 30 % of the steps, end at lr / 10⁴ (momentum is not cycled)
+_RISE, _START, _END = 0.3, 1 / 25, 1e-4
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the rate changes over a training of a known number of steps.
+
+    constant: lr. cosine: lr (1 + cos πt) / 2, to 0 (Loshchilov and Hutter 2016, arXiv 1608.03983, equation 5). linear:
+    lr (1 - t), to 0. one-cycle: cosine from lr / 25 to lr over the first 30 %, cosine to lr / 10⁴ over the rest (Smith
+    and Topin 2017, arXiv 1708.07120). t runs from 0 at the first step to 1 at the last. warmup: the fraction of all
+    steps over which the rate rises linearly from 0 to what the schedule says; one-cycle has its own.
+    """
+
+    name: str = "constant"
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            near = difflib.get_close_matches(self.name, NAMES, 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
+            raise UsageError(f"no schedule is called {self.name!r}; {hint}")
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"warmup must be at least 0 and below 1, not {self.warmup!r}")
+        if self.warmup and self.name == "one-cycle":
+            raise UsageError("one-cycle has its own warm-up; leave out warmup or choose another schedule")
+
+    def rate(self, lr: float, step: int, total: int) -> float:
+        """Rate of update `step` (0 … total - 1); exactly a float32."""
+        if not 0 <= step < total:
+            raise UsageError(f"step must be from 0 to {total - 1}, not {step}")
+        rate = lr * _share(self.name, step / max(total - 1, 1))
+        rising = self.warmup * total
+        if step < rising:
+            rate *= (step + 1) / (rising + 1)
+        return float(np.float32(rate))
+
+
+def _share(name: str, t: float) -> float:
+    """The rate as a share of lr at time t in [0, 1]."""
+    if name == "cosine":
+        return _cosine(1.0, 0.0, t)
+    if name == "linear":
+        return 1.0 - t
+    if name == "one-cycle":
+        return _cosine(_START, 1.0, t / _RISE) if t < _RISE else _cosine(1.0, _END, (t - _RISE) / (1 - _RISE))
+    return 1.0
+
+
+def _cosine(start: float, end: float, t: float) -> float:
+    """From start to end along half a cosine."""
+    return end + (start - end) * (1.0 + cos_pi(t)) / 2.0
+
+
+def cos_pi(t: float) -> float:
+    """cos(πt) for t in [0, 1], by its Taylor series around the nearest of 0 and 1 (and sin around ½)."""
+    if t > 0.5:
+        return -cos_pi(1.0 - t)
+    x = 3.141592653589793 * (t if t <= 0.25 else 0.5 - t)
+    term = total = 1.0 if t <= 0.25 else x
+    first = 0 if t <= 0.25 else 1
+    for k in range(first + 2, first + 20, 2):
+        term *= -x * x / (k * (k - 1))
+        total += term
+    return total

@@ -1,0 +1,52 @@
+"""Options and rules of all tests.
+
+--data FOLDER   the folder with fashion-mnist/ and so on; without it, tests that need it are skipped, but fail in CI.
+In CI (environment CI=true) a skip is a failure unless tests/allowed_skips.txt lists it with its reason.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+CI = os.environ.get("CI", "").lower() in ("1", "true")
+ALLOWED = Path(__file__).with_name("allowed_skips.txt")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--data", type=Path, default=None, help="folder with fashion-mnist/, cifar10-jpeg.tar.xz, ...")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "peers: compares with other frameworks; run by `make test-peers`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.markexpr:
+        return
+    peers = [item for item in items if item.get_closest_marker("peers")]
+    config.hook.pytest_deselected(items=peers)
+    items[:] = [item for item in items if item not in set(peers)]
+
+
+@pytest.fixture(scope="session")
+def data_dir(request: pytest.FixtureRequest) -> Path:
+    """The folder given by --data."""
+    folder = request.config.getoption("--data")
+    if folder is None:
+        (pytest.fail if CI else pytest.skip)("needs --data FOLDER (make test DATA=FOLDER)")
+    return Path(folder).resolve()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):  # type: ignore[no-untyped-def]
+    outcome = yield
+    report = outcome.get_result()
+    if CI and report.skipped and not hasattr(report, "wasxfail") and not _allowed(item.nodeid):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, and not listed in {ALLOWED.name}: {report.longrepr}"
+
+
+def _allowed(nodeid: str) -> bool:
+    lines = ALLOWED.read_text().splitlines() if ALLOWED.exists() else []
+    return any(nodeid.startswith(line.split("  ", 1)[0]) for line in lines if line and not line.startswith("#"))
