@@ -1,0 +1,107 @@
+"""The same bits: a trained model's file does not depend on threads, instruction set, or the batch of a prediction.
+
+By default at reduced width, so that the suite stays quick; `pytest tests/bits --full` trains the networks as they are.
+"""
+
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import foveal as fv
+from foveal.kernels import available_isas
+
+MODELS = ("mlp", "lenet", "nin", "vgg")
+STEPS = 50
+NATIVE = [isa for isa in available_isas() if isa in ("avx2", "avx512", "neon")]
+# (threads, instruction set): the first is what the others must equal
+RUNS = [(2, NATIVE[0]), (1, NATIVE[0]), (3, NATIVE[0]), *((2, isa) for isa in NATIVE[1:])]
+
+
+@pytest.fixture(scope="session")
+def cifar(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Part of CIFAR-10 (JPEG), decoded to an .npz of 32×32 colour images."""
+    from PIL import Image
+
+    images: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+    labels: dict[str, list[int]] = {"train": [], "test": []}
+    classes: list[str] = []
+    with tarfile.open(data_dir / "cifar10-jpeg.tar.xz") as archive:
+        for member in archive:
+            parts = Path(member.name).parts
+            if not member.isfile() or not member.name.endswith((".jpg", ".jpeg", ".png")):
+                continue
+            part, name = parts[-3], parts[-2]
+            if name not in classes:
+                classes.append(name)
+            if labels[part].count(classes.index(name)) >= (640 if part == "train" else 20):
+                continue
+            file = archive.extractfile(member)
+            assert file is not None
+            images[part].append(np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB")))
+            labels[part].append(classes.index(name))
+    path = tmp_path_factory.mktemp("cifar") / "cifar.npz"
+    arrays = {f"x_{part}": np.stack(images[part]) for part in images}
+    np.savez(path, **arrays, **{f"y_{part}": np.array(labels[part]) for part in labels})
+    return path
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--full"))
+
+
+def model_file(data: object, model: str, folder: Path, *, threads: int, isa: str, seed: int, width: float) -> str:
+    """Hash of model.safetensors after some steps; also asserts that the loss moved."""
+    net_settings = {} if width == 1.0 else {"width": width}
+    run = fv.fit(
+        model, data, steps=STEPS, batch_size=64, seed=seed, threads=threads, isa=isa, augment="standard", lr=0.01,
+        run_dir=folder, progress=False, **net_settings,
+    )  # fmt: skip
+    losses = [row.train_loss for row in run.metrics]
+    assert all(np.isfinite(losses))
+    assert abs(losses[-1] - np.log(10)) > 0.005
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def check(data: object, model: str, tmp_path: Path, full: bool) -> None:
+    width = 1.0 if full else 0.25
+    hashes = {
+        (threads, isa): model_file(data, model, tmp_path / f"{threads}-{isa}", threads=threads, isa=isa, seed=1, width=width)
+        for threads, isa in RUNS
+    }
+    assert len(set(hashes.values())) == 1, hashes
+    other = model_file(data, model, tmp_path / "seed", threads=2, isa=NATIVE[0], seed=2, width=width)
+    assert other not in hashes.values(), "another seed must give another model"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_digits(model: str, tmp_path: Path, full: bool) -> None:
+    check(fv.load_dataset("digits", seed=1), model, tmp_path, full)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_fashion_mnist(model: str, tmp_path: Path, full: bool, data_dir: Path) -> None:
+    check(fv.load_dataset(data_dir / "fashion-mnist", seed=1), model, tmp_path, full)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_cifar10_jpeg(model: str, tmp_path: Path, full: bool, cifar: Path) -> None:
+    check(fv.load_dataset(cifar, seed=1), model, tmp_path, full)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_image_alone_and_in_a_batch_has_the_same_logits(model: str) -> None:
+    random = np.random.default_rng(5)
+    x = random.standard_normal((64, 3, 32, 32), np.float32)
+    net = fv.models.build(model, 10, input_shape=(3, 32, 32), width=0.25)
+    plan = fv.Plan(net, (3, 32, 32), batch_size=64, optimizer=fv.Momentum(), seed=3)
+    for _ in range(3):
+        plan.train_step(x, random.integers(0, 10, 64), lr=0.01)
+    together = plan.predict(x)
+    alone = np.concatenate([plan.predict(x[i : i + 1]) for i in range(64)])
+    assert np.ptp(together) > 0.1
+    assert together.tobytes() == alone.tobytes()
