@@ -1,0 +1,58 @@
+"""foveal evaluate: how good a model is on labelled images."""
+
+from typing import Any
+
+import click
+
+from foveal.cli.output import json_option, machine_options, percent, print_json, table
+from foveal.errors import RunError
+from foveal.metrics import Evaluation
+
+
+@click.command(short_help="Judge a trained model on labelled images.")
+@click.argument("run")
+@click.argument("data", required=False)
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read instead of stopping.")
+@machine_options
+@json_option
+def evaluate(run: str, data: str | None, skip_bad: bool, threads: int | None, isa: str | None, as_json: bool) -> None:
+    """Judge the model in RUN on DATA: its test part if it has one, else all of it.
+
+    Without DATA: the test part of what the model was trained on. RUN is a run folder or a model file.
+
+    \b
+    Example:
+      foveal evaluate runs/flowers-1
+      foveal evaluate runs/flowers-1 other-flowers/ --json
+    """
+    from foveal.data import load_images
+    from foveal.fit import test_images
+    from foveal.run import load_run
+
+    loaded = load_run(run, threads=threads, isa=isa)
+    if data is None:
+        images = test_images(loaded)
+        if images is None:
+            raise RunError(f"{run} has no test part; say what to judge it on: foveal evaluate {run} DATA")
+    else:
+        images = load_images(data, loaded.class_names, loaded.model.preprocess, skip_bad=skip_bad)
+    evaluation = loaded.evaluate(images)
+    if as_json:
+        print_json(evaluation.to_json())
+    else:
+        click.echo(_report(evaluation))
+
+
+def _report(evaluation: Evaluation) -> str:
+    rows: list[list[Any]] = [
+        [metrics.name, percent(metrics.precision), percent(metrics.recall), percent(metrics.f1), str(metrics.count)]
+        for metrics in evaluation.per_class
+    ]
+    head = ("class", "precision", "recall", "F1", "images")
+    lines = [
+        f"accuracy {percent(evaluation.accuracy)}   balanced {percent(evaluation.balanced_accuracy)}   "
+        f"macro F1 {percent(evaluation.macro_f1)}   loss {evaluation.loss:.4f}   images {evaluation.count}",
+        "",
+        table(head, rows, right=range(1, 5)),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,40 @@
+"""foveal info: the installation and the machine."""
+
+from importlib.metadata import version
+
+import click
+
+from foveal.cli.output import json_option, machine_options, print_json
+
+
+@click.command(short_help="Show version, instruction sets, threads and compute kernels.")
+@machine_options
+@json_option
+def info(threads: int | None, isa: str | None, as_json: bool) -> None:
+    """Show what foveal is and what it finds on this machine.
+
+    \b
+    Example:
+      foveal info
+      FOVEAL_ISA=avx2 FOVEAL_THREADS=1 foveal info --json
+    """
+    from foveal.data.cache import folder
+    from foveal.kernels import available_isas, kernel_names, resolve_isa, resolve_threads
+
+    chosen, kernels = resolve_isa(isa), kernel_names()
+    facts = {
+        "version": version("foveal"),
+        "isa": chosen,
+        "isa_available": list(available_isas()),
+        "threads": resolve_threads(threads),
+        "kernels": list(kernels),
+        "cache": str(folder()),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    click.echo(f"foveal {facts['version']}")
+    click.echo(f"instruction set  {chosen} (this processor: {', '.join(available_isas())})")
+    click.echo(f"threads          {facts['threads']}")
+    click.echo(f"image cache      {facts['cache']}")
+    click.echo(f"compute kernels  {len(kernels)}: {', '.join(kernels)}")
