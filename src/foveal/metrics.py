@@ -1,17 +1,23 @@
-"""Metrics of a classifier on a set of images."""
+"""Metrics of a classifier: accuracy, and per class precision, recall, F1 and the confusion matrix.
 
-from dataclasses import asdict, dataclass
+N images, K classes. All are fractions, from integer counts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from foveal.errors import DataError, DivergedError, ShapeError
 
 
 @dataclass(frozen=True)
-class ClassMetrics:
-    """One class: precision, recall and F1 (0 where undefined), and its number of images."""
+class ClassScores:
+    """One class. precision: of the images predicted as it, those that are; recall: of its images, those predicted so;
+    f1: their harmonic mean; count: its images. A fraction of nothing is 0."""
 
-    name: str
     precision: float
     recall: float
     f1: float
@@ -20,21 +26,26 @@ class ClassMetrics:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Metrics over `count` images. confusion (K, K): rows are true classes, columns predictions.
+    """How well predictions match labels.
 
-    balanced_accuracy and macro_f1 are means over the classes that occur.
+    accuracy: correct of all. balanced_accuracy, macro_f1: means of recall and of F1 over the classes that have images.
+    loss: mean over the images, None if it was not given. confusion: int64 (K, K), rows are labels, columns predictions.
     """
 
     accuracy: float
     balanced_accuracy: float
-    macro_f1: float
-    loss: float
+    loss: float | None
     count: int
     class_names: tuple[str, ...]
-    per_class: tuple[ClassMetrics, ...]
+    per_class: tuple[ClassScores, ...]
     confusion: NDArray[np.int64]
 
+    @property
+    def macro_f1(self) -> float:
+        return _mean([scores.f1 for scores in self.per_class if scores.count])
+
     def to_json(self) -> dict[str, Any]:
+        """As `foveal evaluate --json` prints it."""
         return {
             "accuracy": self.accuracy,
             "balanced_accuracy": self.balanced_accuracy,
@@ -42,30 +53,53 @@ class Evaluation:
             "loss": self.loss,
             "count": self.count,
             "class_names": list(self.class_names),
-            "per_class": [asdict(metrics) for metrics in self.per_class],
+            "per_class": [
+                {"class": name, "precision": s.precision, "recall": s.recall, "f1": s.f1, "count": s.count}
+                for name, s in zip(self.class_names, self.per_class, strict=True)
+            ],
             "confusion": self.confusion.tolist(),
         }
 
 
 def evaluate_predictions(
-    predicted: NDArray[np.integer[Any]], labels: NDArray[np.integer[Any]], loss: float, class_names: tuple[str, ...]
+    predictions: ArrayLike, labels: ArrayLike, class_names: Sequence[str], *, loss: float | None = None
 ) -> Evaluation:
-    """Metrics of predicted classes (N,) against labels (N,), both from 0 to K - 1."""
-    k = len(class_names)
-    confusion = np.bincount(labels.astype(np.int64) * k + predicted, minlength=k * k).reshape(k, k)
-    right, true, said = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    per_class = tuple(
-        ClassMetrics(
-            name, _ratio(right[i], said[i]), _ratio(right[i], true[i]), _ratio(2 * right[i], said[i] + true[i]), int(true[i])
-        )
-        for i, name in enumerate(class_names)
-    )
-    occurring = [metrics for metrics in per_class if metrics.count]
-    balanced = sum(metrics.recall for metrics in occurring) / max(len(occurring), 1)
-    macro_f1 = sum(metrics.f1 for metrics in occurring) / max(len(occurring), 1)
-    accuracy = _ratio(right.sum(), len(labels))
-    return Evaluation(accuracy, balanced, macro_f1, loss, len(labels), class_names, per_class, confusion)
+    """Compare predictions, scores (N, K) or classes (N,), with labels (N,); both as positions in `class_names`.
+
+    The predicted class is the one with the highest score, the first of equal ones. Raises ShapeError for arrays that do
+    not fit, DataError for no images or an unknown class, DivergedError for scores that are NaN.
+    """
+    true, predicted = np.asarray(labels), _classes(np.asarray(predictions), len(class_names))
+    if true.ndim != 1 or true.shape != predicted.shape:
+        raise ShapeError(f"{predicted.shape} predictions do not fit {true.shape} labels")
+    if not len(true):
+        raise DataError("there are no images to evaluate")
+    for name, values in (("labels", true), ("predictions", predicted)):
+        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(class_names):
+            raise DataError(f"{name} must be integers from 0 to {len(class_names) - 1}")
+    confusion = np.zeros((len(class_names), len(class_names)), np.int64)
+    np.add.at(confusion, (true, predicted), 1)
+    per_class = tuple(_scores(confusion, k) for k in range(len(class_names)))
+    accuracy = int(confusion.trace()) / len(true)
+    balanced = _mean([scores.recall for scores in per_class if scores.count])
+    return Evaluation(accuracy, balanced, loss, len(true), tuple(class_names), per_class, confusion)
 
 
-def _ratio(part: Any, whole: Any) -> float:
-    return float(part) / float(whole) if whole else 0.0
+def _classes(predictions: NDArray[Any], classes: int) -> NDArray[Any]:
+    if predictions.ndim != 2:
+        return predictions
+    if predictions.shape[1] != classes:
+        raise ShapeError(f"scores of {predictions.shape[1]} classes do not fit {classes} class names")
+    if np.isnan(predictions).any():
+        raise DivergedError("the network's scores are not numbers (NaN)")
+    return predictions.argmax(axis=1)
+
+
+def _scores(confusion: NDArray[np.int64], k: int) -> ClassScores:
+    hits, predicted, count = int(confusion[k, k]), int(confusion[:, k].sum()), int(confusion[k].sum())
+    f1 = 2 * hits / (predicted + count) if predicted + count else 0.0
+    return ClassScores(hits / predicted if predicted else 0.0, hits / count if count else 0.0, f1, count)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

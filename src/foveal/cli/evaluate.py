@@ -35,7 +35,7 @@ def evaluate(run: str, data: str | None, skip_bad: bool, threads: int | None, is
         if images is None:
             raise RunError(f"{run} has no test part; say what to judge it on: foveal evaluate {run} DATA")
     else:
-        images = load_images(data, loaded.class_names, loaded.model.preprocess, skip_bad=skip_bad)
+        images = load_images(data, loaded.model.preprocess, loaded.class_names, skip_bad=skip_bad)
     evaluation = loaded.evaluate(images)
     if as_json:
         print_json(evaluation.to_json())
@@ -45,13 +45,13 @@ def evaluate(run: str, data: str | None, skip_bad: bool, threads: int | None, is
 
 def _report(evaluation: Evaluation) -> str:
     rows: list[list[Any]] = [
-        [metrics.name, percent(metrics.precision), percent(metrics.recall), percent(metrics.f1), str(metrics.count)]
-        for metrics in evaluation.per_class
+        [name, percent(scores.precision), percent(scores.recall), percent(scores.f1), str(scores.count)]
+        for name, scores in zip(evaluation.class_names, evaluation.per_class, strict=True)
     ]
     head = ("class", "precision", "recall", "F1", "images")
     lines = [
         f"accuracy {percent(evaluation.accuracy)}   balanced {percent(evaluation.balanced_accuracy)}   "
-        f"macro F1 {percent(evaluation.macro_f1)}   loss {evaluation.loss:.4f}   images {evaluation.count}",
+        f"macro F1 {percent(evaluation.macro_f1)}   loss {evaluation.loss or 0.0:.4f}   images {evaluation.count}",
         "",
         table(head, rows, right=range(1, 5)),
     ]

@@ -18,7 +18,7 @@ def info(threads: int | None, isa: str | None, as_json: bool) -> None:
       foveal info
       FOVEAL_ISA=avx2 FOVEAL_THREADS=1 foveal info --json
     """
-    from foveal.data.cache import folder
+    from foveal.data.cache import cache_folder
     from foveal.kernels import available_isas, kernel_names, resolve_isa, resolve_threads
 
     chosen, kernels = resolve_isa(isa), kernel_names()
@@ -28,7 +28,7 @@ def info(threads: int | None, isa: str | None, as_json: bool) -> None:
         "isa_available": list(available_isas()),
         "threads": resolve_threads(threads),
         "kernels": list(kernels),
-        "cache": str(folder()),
+        "cache": str(cache_folder()),
     }
     if as_json:
         print_json(facts)

@@ -1,21 +1,33 @@
-"""Data: sources of images, decoding, cache, split, augmentation, batches."""
+"""Data: from files or arrays to pixels with labels, parts and batches.
 
-from foveal.data.augment import Augment, moves, parse_augment
-from foveal.data.batches import batch_bounds, epoch_order
+    images.py      Images, Dataset, Split: what the rest of foveal sees
+    load.py        load_dataset: read, check, split
+    sources/       one file per kind of source
+    decode.py      image files → pixels           cache.py       decoded pixels kept on disk
+    preprocess.py  size and normalisation         split.py       drawing parts by class, finding equal images
+    augment.py     random moves of an image       batches.py     order, bounds and assembly of batches
+"""
+
+from foveal.data.augment import AUGMENTS, Augment, moves, parse_augment
+from foveal.data.batches import assemble, batch_bounds, epoch_order
 from foveal.data.decode import decode_image
-from foveal.data.images import Dataset, Images
-from foveal.data.load import load_dataset
+from foveal.data.images import Dataset, Images, Split
+from foveal.data.load import load_dataset, load_images
 from foveal.data.preprocess import Preprocess
 
 __all__ = [
+    "AUGMENTS",
     "Augment",
     "Dataset",
     "Images",
     "Preprocess",
+    "Split",
+    "assemble",
     "batch_bounds",
     "decode_image",
     "epoch_order",
     "load_dataset",
+    "load_images",
     "moves",
     "parse_augment",
 ]

@@ -1,60 +1,80 @@
-"""Augmentation: how each image moves in each epoch, computed from (seed, epoch, image)."""
+"""Augmentation: random flips and shifts of training images, each a function of (seed, epoch, image) alone."""
 
 import difflib
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from foveal import rng
 from foveal.errors import UsageError
+from foveal.rng import philox, stream_key
 
-NAMES: Final = ("none", "flip", "shift", "standard")
+SHIFT_PART: Final = 8  # the largest shift is the side divided by this
 
 
 @dataclass(frozen=True)
 class Augment:
-    """flip: mirror half of the images left to right. shift: move by up to an eighth of the side, the border reflected."""
+    """What may happen to a training image.
+
+    flip: mirror left and right, half of the time.
+    shift: move by up to `shift` eighths of the side (at least 1 pixel) in each direction, filled by reflection; 0: not.
+    """
 
     flip: bool = False
-    shift: bool = False
+    shift: int = 0
 
-    @property
-    def moves_anything(self) -> bool:
-        return self.flip or self.shift
+
+AUGMENTS: Final = {
+    "none": Augment(),
+    "flip": Augment(flip=True),
+    "shift": Augment(shift=1),
+    "standard": Augment(flip=True, shift=1),
+}
 
 
 def parse_augment(text: str) -> Augment:
-    """ "none", "flip", "shift", "standard" (flip and shift), or several joined by commas. Raises UsageError."""
-    words = [word.strip() for word in text.split(",")]
-    for word in words:
-        if word not in NAMES:
-            near = difflib.get_close_matches(word, NAMES, 1, 0.5)
-            raise UsageError(
-                f"no augmentation is called {word!r}; {f'did you mean {near[0]}?' if near else 'there are ' + ', '.join(NAMES)}"
-            )
-    if "none" in words and len(words) > 1:
-        raise UsageError(f"augmentation none contradicts the others in {text!r}")
-    both = "standard" in words
-    return Augment(flip=both or "flip" in words, shift=both or "shift" in words)
+    """"none", "flip", "shift", "standard" (flip and shift) or several with commas between → Augment.
+
+    Raises UsageError for an unknown name, or "none" beside another one.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in AUGMENTS:
+            near = difflib.get_close_matches(name.lower(), AUGMENTS, 1, 0.5)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(AUGMENTS)}"
+            raise UsageError(f"augment: nothing is called {name!r}{hint}")
+    if "none" in names and len(names) > 1:
+        raise UsageError(f"augment: {text!r} asks for none and for some")
+    chosen = [AUGMENTS[name] for name in names]
+    return Augment(any(a.flip for a in chosen), max(a.shift for a in chosen))
 
 
 def moves(
-    augment: Augment, seed: int, epoch: int, index: NDArray[np.int64], height: int, width: int
+    augment: Augment, seed: int, epoch: int, index: ArrayLike, height: int, width: int
 ) -> NDArray[np.int32]:
-    """(N, 3) flip 0 or 1, dy, dx in pixels, of the images at `index` in the training part.
+    """What happens to the images at `index` (n,) of the training part in `epoch` → int32 (n, 3) [flip 0/1, dy, dx].
 
-    A shift is uniform over -m … m with m an eighth of the side, at least 1 (0 for a side of 1).
+    dy and dx are even over −m … m, m = `largest_shift` of the side. `assemble` says what they mean. A row depends on
+    seed, epoch and its own image's index: not on the batch, its order or the other images.
     """
-    result = np.zeros((len(index), 3), np.int32)
-    if not augment.moves_anything:
-        return result
-    words = rng.philox((index, 0, 0, 0), rng.stream_key(seed, "augment", epoch))
-    if augment.flip:
-        result[:, 0] = words[0] >> np.uint32(31)
-    if augment.shift:
-        for column, side, word in ((1, height, words[1]), (2, width, words[2])):
-            most = min(max(1, side // 8), side - 1)
-            result[:, column] = (word.astype(np.uint64) * np.uint64(2 * most + 1) >> np.uint64(32)).astype(np.int32) - most
-    return result
+    place = np.asarray(index, np.uint64)
+    if not (augment.flip or augment.shift):
+        return np.zeros((len(place), 3), np.int32)
+    counter = (place & np.uint64(0xFFFFFFFF), place >> np.uint64(32), 0, 0)
+    coin, down, right, _ = philox(counter, stream_key(seed, "augment", epoch))
+    flip = (coin >> np.uint32(31)).astype(np.int32) * int(augment.flip)
+    dy = _even(down, largest_shift(augment, height))
+    dx = _even(right, largest_shift(augment, width))
+    return np.stack([flip, dy, dx], axis=1)
+
+
+def largest_shift(augment: Augment, side: int) -> int:
+    """Largest shift in pixels along a side; never so far that the reflection would need a second mirror."""
+    return min(max(1, augment.shift * side // SHIFT_PART), side - 1) if augment.shift else 0
+
+
+def _even(words: NDArray[np.uint32], largest: int) -> NDArray[np.int32]:
+    """uint32 → −largest … largest, by multiplication: floor(word · (2 largest + 1) / 2³²) − largest."""
+    values = (words.astype(np.uint64) * np.uint64(2 * largest + 1)) >> np.uint64(32)
+    return values.astype(np.int32) - np.int32(largest)

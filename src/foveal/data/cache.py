@@ -1,88 +1,125 @@
-"""Decoded images on disk, so that a folder is decoded once: `$XDG_CACHE_HOME/foveal`, or in memory if that fails."""
+"""The cache of decoded pixels: one file per set of image files and geometry, below $XDG_CACHE_HOME/foveal.
+
+A file is one line of JSON (padded to 4096 bytes' multiple) and the pixels behind it. It can always be deleted: a cache
+that cannot be written, or a file that is damaged, costs time only.
+"""
 
 import hashlib
 import json
+import math
 import os
-import tempfile
-from collections.abc import Callable, Sequence
+import time
+import zlib
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from tempfile import NamedTemporaryFile
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.preprocess import Preprocess
-
-FORMAT: Final = 1
-LIMIT: Final = 4 * 2**30  # bytes; the least recently used files go first
-MAPPED: Final = 64 * 2**20  # bytes from which a file is mapped instead of read
-
-Decoded = tuple[NDArray[np.uint8], dict[Path, str]]
-
-
-def folder() -> Path:
-    """Where the cache lies; it may not exist yet."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "foveal"
+VERSION: Final = 1  # of file format and decoding; a new number leaves old files to be removed as the least used
+LARGE: Final = 64 << 20  # bytes of pixels from which a file is mapped rather than read
+LIMIT: Final = 4 << 30  # bytes of all files together
+_SUFFIX: Final = ".pixels"
+_PAGE: Final = 4096  # a map's offset must be a multiple of the page size on no system that matters larger than 64 KiB
+_STALE: Final = 24 * 3600  # seconds after which an unfinished file is taken for a killed process's
 
 
-def cached(paths: Sequence[Path], preprocess: Preprocess, decode: Callable[[Sequence[Path], Preprocess], Decoded]) -> Decoded:
-    """What `decode` gives for these files, from the cache if they have not changed (names, sizes, times).
+def cache_folder() -> Path:
+    """Where decoded pixels are kept; it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(base) if Path(base).is_absolute() else Path("~/.cache").expanduser()
+    return root / "foveal" / "decoded"
 
-    A set with unreadable files is not cached: the next call names them again.
+
+def cache_key(root: Path, names: Sequence[str], request: Mapping[str, Any]) -> str:
+    """A hash of the files' names, sizes and times, and of what is asked for (JSON values).
+
+    The time of the last change of a file's record (ctime) is included: archives restore names, sizes and mtimes alike.
+    Raises OSError if a file is gone.
     """
+    digest = hashlib.sha256(json.dumps([VERSION, request], sort_keys=True).encode())
+    for name in names:
+        stat = (root / name).stat()
+        digest.update(os.fsencode(name) + b"\0" + f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n".encode())
+    return digest.hexdigest()[:40]
+
+
+def fetch(folder: Path, key: str) -> tuple[dict[str, Any], NDArray[np.uint8]] | None:
+    """The record and the pixels stored under a key; None if there are none, or a damaged file (which is removed)."""
+    path = folder / (key + _SUFFIX)
     try:
-        file = folder() / f"{_key(paths, preprocess)}.npy"
-    except OSError:
-        return decode(paths, preprocess)
-    shape = (len(paths), preprocess.height, preprocess.width, preprocess.channels)
-    found = _read(file, shape)
-    if found is not None:
-        return found, {}
-    pixels, bad = decode(paths, preprocess)
-    if not bad:
-        _write(file, pixels)
-    return pixels, bad
-
-
-def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
-    digest = hashlib.sha256(json.dumps([FORMAT, preprocess.to_json()], sort_keys=True).encode())
-    for path in paths:
-        status = path.stat()
-        digest.update(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()[:32]
-
-
-def _read(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    try:
-        large = file.stat().st_size > MAPPED
-        pixels = np.load(file, mmap_mode="r" if large else None, allow_pickle=False)
-        os.utime(file)
-    except (OSError, ValueError, EOFError):
+        found = _read(path)
+        os.utime(path)  # the least recently used go first
+    except FileNotFoundError:
         return None
-    return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
+    except (OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError):
+            path.unlink()
+        return None
+    return found
 
 
-def _write(file: Path, pixels: NDArray[np.uint8]) -> None:
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _make_room(file.parent, pixels.nbytes)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as temporary:
-            try:
-                np.save(temporary, pixels)
-                temporary.close()
-                Path(temporary.name).replace(file)
-            except OSError:
-                Path(temporary.name).unlink(missing_ok=True)
-                raise
+def store(
+    folder: Path, key: str, record: Mapping[str, Any], pixels: NDArray[np.uint8], limit: int = LIMIT
+) -> NDArray[np.uint8]:
+    """Keep pixels uint8 (N, H, W, C) and a JSON record. Returns them, as a map of the file if they are large; unchanged
+    if the folder cannot be written or they are larger than the limit of all files together."""
+    if pixels.nbytes + _PAGE > limit:
+        return pixels
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / (key + _SUFFIX), record, pixels)
+        _remove_least_used(folder, limit, keep=key + _SUFFIX)
+        return _read(folder / (key + _SUFFIX))[1] if pixels.nbytes >= LARGE else pixels
+    except (OSError, ValueError):
+        return pixels
 
 
-def _make_room(place: Path, needed: int) -> None:
-    files = sorted(place.glob("*.npy"), key=lambda path: path.stat().st_mtime)
-    total = needed + sum(path.stat().st_size for path in files)
-    for path in files:
-        if total <= LIMIT:
+def _write(path: Path, record: Mapping[str, Any], pixels: NDArray[np.uint8]) -> None:
+    """Under a name of its own first, so that a reader sees all of it or nothing."""
+    head = json.dumps({"record": dict(record), "shape": pixels.shape, "crc": zlib.crc32(pixels.data)}).encode()
+    head += b" " * (-(len(head) + 1) % _PAGE) + b"\n"
+    with NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False) as file:
+        try:
+            file.write(head)
+            file.write(pixels.data)
+            file.close()
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+    with path.open("rb") as file:
+        line = file.readline()
+        head = json.loads(line)
+        shape = tuple(int(n) for n in head["shape"])
+        size = math.prod(shape)
+        if len(shape) != 4 or size < 1 or os.fstat(file.fileno()).st_size != len(line) + size:
+            raise ValueError(f"{path} is damaged")
+        pixels: NDArray[np.uint8]
+        if size >= LARGE:
+            pixels = np.memmap(file, np.uint8, "r", len(line), shape)
+        else:
+            pixels = np.frombuffer(file.read(size), np.uint8).reshape(shape)
+    if zlib.crc32(pixels.data) != head["crc"]:
+        raise ValueError(f"{path} is damaged")
+    return dict(head["record"]), pixels
+
+
+def _remove_least_used(folder: Path, limit: int, keep: str) -> None:
+    files = {path: path.stat() for path in folder.iterdir() if path.suffix in (_SUFFIX, ".tmp")}
+    finished = sorted((p for p in files if p.suffix == _SUFFIX and p.name != keep), key=lambda p: files[p].st_mtime_ns)
+    excess = sum(stat.st_size for path, stat in files.items() if path.suffix == _SUFFIX) - limit
+    for path in finished:
+        if excess <= 0:
             break
-        total -= path.stat().st_size
+        excess -= files[path].st_size
         path.unlink(missing_ok=True)
+    for path, stat in files.items():
+        if path.suffix == ".tmp" and stat.st_mtime < time.time() - _STALE:
+            path.unlink(missing_ok=True)

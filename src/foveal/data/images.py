@@ -1,50 +1,107 @@
-"""Images in memory, and a data set of them in parts."""
+"""Images and Dataset: decoded pixels with their labels, and the parts a training is made of.
+
+N images, H height, W width, C channels (1 grey, 3 colour), K classes.
+"""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from foveal.data.preprocess import Preprocess
-
-Pixels = NDArray[np.uint8]  # (N, H, W, C), C = 1 or 3
-Labels = NDArray[np.int32]  # (N,), 0 … K - 1
+from foveal.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Decoded images: pixels (N, H, W, C) uint8, labels (N,) int32, and the files they came from, if any."""
+    """Decoded images with their labels.
 
-    pixels: Pixels
-    labels: Labels
+    pixels: uint8 (N, H, W, C), C-contiguous; large ones may be a read-only map of a cache file.
+    labels: int32 (N,), positions in class_names.
+    class_names: the K names, also of classes that have no image here.
+    paths: names of the files below the source's folder, "/" between parts; None for arrays.
+
+    Raises DataError if the arrays do not fit together.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int32]
     class_names: tuple[str, ...]
     paths: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        pixels, labels = self.pixels, self.labels
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
+            raise DataError(f"pixels must be uint8 (N, H, W, 1 or 3), not {pixels.dtype} {pixels.shape}")
+        if labels.dtype != np.int32 or labels.shape != (len(pixels),):
+            raise DataError(f"labels must be int32 ({len(pixels)},), not {labels.dtype} {labels.shape}")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.class_names):
+            raise DataError(f"labels must be from 0 to {len(self.class_names) - 1}")
+        if self.paths is not None and len(self.paths) != len(pixels):
+            raise DataError(f"{len(pixels)} images but {len(self.paths)} paths")
+        object.__setattr__(self, "pixels", np.ascontiguousarray(pixels))
+        object.__setattr__(self, "labels", np.ascontiguousarray(labels))
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def subset(self, index: NDArray[np.int64]) -> "Images":
-        """The images at `index`, in that order."""
-        paths = tuple(self.paths[i] for i in index.tolist()) if self.paths is not None else None
-        return Images(np.ascontiguousarray(self.pixels[index]), self.labels[index], self.class_names, paths)
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of images of each class (K)."""
+        return tuple(np.bincount(self.labels, minlength=len(self.class_names)).tolist())
+
+    def subset(self, index: ArrayLike) -> "Images":
+        """The images at `index` (n,), in its order. A run of neighbours is a view, anything else a copy."""
+        where = np.asarray(index, np.int64).reshape(-1)
+        take = slice(int(where[0]), int(where[-1]) + 1) if _is_run(where) else where
+        paths = None if self.paths is None else tuple(self.paths[i] for i in where.tolist())
+        return Images(self.pixels[take], self.labels[take], self.class_names, paths)
 
     def fingerprint(self) -> str:
-        """SHA-256 of shape, decoded pixels and labels; not of paths."""
-        digest = hashlib.sha256(f"{self.pixels.shape}|".encode())
-        digest.update(np.ascontiguousarray(self.pixels).data)
-        digest.update(np.ascontiguousarray(self.labels, np.dtype("<i4")).data)
+        """sha256 (hex) of shape, pixels and labels; not of the paths."""
+        digest = hashlib.sha256(repr(self.pixels.shape).encode())
+        digest.update(self.pixels.data)
+        digest.update(self.labels.astype("<i4").data)
         return digest.hexdigest()
+
+
+def _is_run(index: NDArray[np.int64]) -> bool:
+    return len(index) > 0 and bool(index[0] >= 0) and bool((np.diff(index) == 1).all())
+
+
+@dataclass(frozen=True)
+class Split:
+    """How the parts of a dataset came about.
+
+    given: parts that the source brought along ("train", "validation", "test"); drawn: parts that foveal took out of
+    them, by class, with the fractions and the seed here. A fraction that was not used is None.
+    """
+
+    given: tuple[str, ...]
+    drawn: tuple[str, ...]
+    validation: float | None
+    test: float | None
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "given": list(self.given),
+            "drawn": list(self.drawn),
+            "validation": self.validation,
+            "test": self.test,
+            "seed": self.seed,
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set in parts, ready to train on.
+    """The parts of a training and how they were made.
 
-    name: short, for run folders. preprocess: how pixels become numbers. fingerprint: of all decoded images, before any
-    split. split: how the parts were made, as JSON values. notes: what is worth telling, a line each.
+    name: short, for names of run folders. validation, test: None where there is none.
+    fingerprint: sha256 (hex) of all parts before the split. notes: things worth telling the user, one line each.
+    duplicates: images whose pixels equal those of an image before them. unreadable: files that were dropped.
     """
 
     name: str
@@ -54,19 +111,13 @@ class Dataset:
     class_names: tuple[str, ...]
     preprocess: Preprocess
     fingerprint: str
-    split: dict[str, Any] = field(default_factory=dict)
+    split: Split
     notes: tuple[str, ...] = ()
+    duplicates: int = 0
+    unreadable: tuple[str, ...] = ()
 
-
-def image_hashes(images: Images) -> list[bytes]:
-    """A hash of each image's pixels; equal hashes are taken as equal images."""
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images.pixels]
-
-
-def join(parts: Sequence[Images]) -> Images:
-    """Several sets of images one after another."""
-    if len(parts) == 1:
-        return parts[0]
-    paths = tuple(path for part in parts for path in part.paths or ("",) * len(part))
-    pixels, labels = np.concatenate([p.pixels for p in parts]), np.concatenate([p.labels for p in parts])
-    return Images(pixels, labels, parts[0].class_names, paths if any(paths) else None)
+    @property
+    def parts(self) -> dict[str, Images]:
+        """The parts that exist, by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}

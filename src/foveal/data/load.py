@@ -1,23 +1,26 @@
-"""`load_dataset`: any source → a data set in parts, with its preprocessing fitted on the training part."""
+"""load_dataset: a source → a Dataset, ready to be trained on."""
 
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from foveal.data.images import Dataset, Images
-from foveal.data.sources import read
-from foveal.data.sources.arrays import array_preprocess, check_labels, images_of, numbered
-from foveal.data.sources.raw import Options, Raw
-from foveal.data.split import duplicate_note, overlap_notes, split_off
+from foveal.data.decode import Geometry
+from foveal.data.images import Dataset, Images, Split
+from foveal.data.preprocess import Preprocess, measure
+from foveal.data.sources import ReadOptions, SourceData, first_few, from_arrays, read_source
+from foveal.data.split import Index, check_fractions, equal_groups, split_by_class
 from foveal.errors import DataError, UsageError
 
-ArrayPair = tuple[Any, Any]
+_LARGEST_SIZE: Final = 4096
+Sourceish = str | Path | tuple[Any, Any]
 
 
 def load_dataset(
-    source: str | Path | ArrayPair,
+    source: Sourceish,
     *,
     validation: float = 0.1,
     test: float = 0.1,
@@ -26,85 +29,143 @@ def load_dataset(
     skip_bad: bool = False,
     cache: bool = True,
 ) -> Dataset:
-    """Read images and split them.
+    """Read images with labels, and split them unless they come with a split.
 
-    source: "digits", a path (folder of class folders, IDX files, .npz), or arrays (x (N, H, W[, C]) uint8, y (N,)).
-    A source without a test part is split by `seed`, stratified: `test` and `validation` are fractions of all images. A
-    given test part is kept; the validation part then is the fraction `validation` of the training part. 0 means none.
-    size: side in pixels for image files. Raises DataError, UsageError.
+    source: a path (a folder of class folders, IDX, .npz), "digits" (built in), or arrays (x, y) with x uint8 (N, H, W)
+    or (N, H, W, 1 or 3), y integers (N,).
+    validation, test: fractions of each class to set apart, drawn by the seed; 0: none. What the source has split stays
+    so; if it has test images but no validation images, these come out of its training images.
+    size: the shorter side of image files in pixels; by default their own if all agree on at most 64, else 64.
+    skip_bad: leave out unreadable files. cache: keep decoded files on disk.
+
+    Raises DataError for data that cannot be read or make no sense, UsageError for arguments that do not.
     """
-    for name, value in (("validation", validation), ("test", test)):
-        if not 0 <= value < 1:
-            raise UsageError(f"{name} must be at least 0 and below 1, not {value!r}")
-    if validation + test >= 1:
-        raise UsageError(f"validation {validation:g} and test {test:g} leave nothing to train on")
-    options = Options(size, skip_bad, cache)
-    raw = _from_arrays(source, options) if isinstance(source, tuple) else read(Path(source), options)
-    _check(raw)
-    return _split(raw, validation, test, seed)
-
-
-def _from_arrays(source: ArrayPair, options: Options) -> Raw:
-    if len(source) != 2:
-        raise UsageError("give arrays as a pair (x, y)")
-    pixels, labels = np.asarray(source[0]), np.asarray(source[1])
-    flat = check_labels("y", labels, len(pixels))
-    images = images_of("x", pixels, flat, numbered(int(flat.max(initial=0))))
-    return Raw("arrays", images, None, None, array_preprocess("x", images, options))
-
-
-def _check(raw: Raw) -> None:
-    for part, images in raw.parts.items():
-        if len(images) == 0:
-            raise DataError(f"the {part} part of {raw.name} holds no images")
-    present = np.unique(raw.train.labels)
-    if len(present) < 2:
-        raise DataError(f"{raw.name} has only one class, {raw.train.class_names[present[0]]}; a classifier needs two")
-    names = raw.train.class_names
-    absent = sorted(set(range(len(names))) - set(present.tolist()))
-    if absent:
-        raise DataError(f"class {names[absent[0]]} of {raw.name} has no training images")
-
-
-def _split(raw: Raw, validation: float, test: float, seed: int) -> Dataset:
-    train, valid, tested = raw.train, raw.validation, raw.test
-    notes = [*raw.notes, *(overlap_notes(raw.parts) if len(raw.parts) > 1 else duplicate_note(train))]
-    share = validation
-    made: dict[str, Any] = {"seed": seed, "validation": "given", "test": "given"}
-    if tested is None:
-        made["test"] = test
-        if test:
-            stays, goes = split_off(train, test, seed, "test")
-            train, tested = train.subset(stays), train.subset(goes)
-            share = validation / (1 - test)  # of all images, as `test` is
-    if valid is None or not validation:
-        made["validation"] = validation
-        if validation:
-            stays, goes = split_off(train, share, seed, "validation")
-            train, valid = train.subset(stays), train.subset(goes)
-        else:
-            valid = None
+    check_fractions([("validation", validation), ("test", test)])
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= _LARGEST_SIZE):
+        raise UsageError(f"size must be a number of pixels from 1 to {_LARGEST_SIZE}, not {size!r}")
+    data = _read(source, ReadOptions(size, None, skip_bad, cache))
+    _check_classes(data.name, data.parts)
+    groups = equal_groups(*(part.pixels for part in data.parts.values()))
+    parts, split, notes = _split(data.parts, groups, validation, test, seed)
+    mean, deviation = measure(parts["train"].pixels)
+    height, width, channels = parts["train"].pixels.shape[1:]
     return Dataset(
-        raw.name, train, valid, tested, train.class_names, raw.preprocess.fitted(train.pixels), _fingerprint(raw), made,
-        tuple(notes),
-    )  # fmt: skip
+        name=data.name,
+        train=parts["train"],
+        validation=parts.get("validation"),
+        test=parts.get("test"),
+        class_names=parts["train"].class_names,
+        preprocess=Preprocess(height, width, channels, mean, deviation, data.resample),
+        fingerprint=_fingerprint(data.parts),
+        split=split,
+        notes=(*data.notes, *_duplicate_notes(data.parts, groups), *notes),
+        duplicates=int((groups != np.arange(len(groups))).sum()),
+        unreadable=data.unreadable,
+    )
 
 
-def _fingerprint(raw: Raw) -> str:
-    digest = hashlib.sha256()
-    for part, images in raw.parts.items():
-        digest.update(f"{part}|{images.fingerprint()}|{'|'.join(images.class_names)}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()
+def load_images(
+    source: Sourceish,
+    preprocess: Preprocess,
+    class_names: Sequence[str],
+    *,
+    skip_bad: bool = False,
+    cache: bool = True,
+) -> Images:
+    """Images for a network that exists, to evaluate it: those of the test part, or all if there is none.
 
-
-def images_like(source: str | Path, class_names: tuple[str, ...], options: Options) -> Images:
-    """All images of another source for a model with these classes: its test part if it has one, else everything."""
-    raw = read(Path(source), options)
-    images = raw.test or raw.train
-    if images.class_names == class_names:
-        return images
-    unknown = [name for name in images.class_names if name not in class_names]
+    Labels are positions in `class_names`. Raises DataError if the source has another class, or arrays of another shape.
+    """
+    geometry = Geometry(preprocess.height, preprocess.width, preprocess.channels)
+    data = _read(source, ReadOptions(None, geometry, skip_bad, cache))
+    images = data.parts.get("test") or _joined(data.parts)
+    unknown = [name for name, count in zip(images.class_names, images.counts, strict=True) if count]
+    unknown = [name for name in unknown if name not in class_names]
     if unknown:
-        raise DataError(f"{source} has a class {unknown[0]} that the model does not know; it knows {', '.join(class_names)}")
-    place = np.array([class_names.index(name) for name in images.class_names], np.int32)
-    return Images(images.pixels, place[images.labels], class_names, images.paths)
+        known = first_few(class_names, 10)
+        raise DataError(f"{data.name}: the network has no class {first_few(unknown)}; it has {known}")
+    to = np.array([class_names.index(n) if n in class_names else -1 for n in images.class_names], np.int32)
+    return replace(images, labels=to[images.labels], class_names=tuple(class_names))
+
+
+def _read(source: Sourceish, options: ReadOptions) -> SourceData:
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise UsageError(f"arrays must be given as (x, y), not {len(source)} of them")
+        return from_arrays("arrays", {"train": source}, options)
+    return read_source(source, options)
+
+
+def _joined(parts: Mapping[str, Images]) -> Images:
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    several = list(parts.values())
+    paths = [part.paths for part in several]
+    return Images(
+        np.concatenate([part.pixels for part in several]),
+        np.concatenate([part.labels for part in several]),
+        several[0].class_names,
+        None if None in paths else tuple(name for group in paths if group for name in group),
+    )
+
+
+def _check_classes(name: str, parts: Mapping[str, Images]) -> None:
+    class_names = parts["train"].class_names if "train" in parts else ()
+    if len(class_names) < 2:
+        raise DataError(f"{name}: at least 2 classes are needed, there is {first_few(class_names) or 'none'}")
+    for part, images in parts.items():
+        missing = [name for name, count in zip(class_names, images.counts, strict=True) if not count]
+        if missing:
+            raise DataError(f"{name}: the {part} part has no images of class {first_few(missing)}")
+
+
+def _split(
+    given: Mapping[str, Images], groups: Index, validation: float, test: float, seed: int
+) -> tuple[dict[str, Images], Split, list[str]]:
+    """The parts to use, how they were made, and what to say about it."""
+    parts, notes = dict(given), []
+    if "validation" in parts and validation == 0:
+        notes.append(f"validation 0: the {len(parts.pop('validation'))} given validation images are not used")
+    wanted = []
+    if len(given) == 1:
+        wanted.append(("test", test))  # first, so that the test part does not depend on the validation fraction
+    if "validation" not in given:
+        wanted.append(("validation", validation))
+    wanted = [(part, fraction) for part, fraction in wanted if fraction > 0]
+    if wanted:
+        train = parts["train"]
+        drawn = split_by_class(train, groups[: len(train)], wanted, seed)
+        parts |= {part: train.subset(index) for part, index in drawn.items()}
+    fractions = dict(wanted)
+    split = Split(tuple(given), tuple(fractions), fractions.get("validation"), fractions.get("test"), seed)
+    return parts, split, notes
+
+
+def _duplicate_notes(parts: Mapping[str, Images], groups: Index) -> Iterable[str]:
+    labels, part_of, names = _labels_and_parts(parts)
+    copies = np.flatnonzero(groups != np.arange(len(groups)))
+    if not len(copies):
+        return
+    other = copies[labels[copies] != labels[groups[copies]]]
+    contradicting = f"; {len(other)} of them with another label" if len(other) else ""
+    shown = f" ({first_few(f'{names[i]} = {names[groups[i]]}' for i in other)})" if len(other) and names else ""
+    yield f"exact duplicates: {len(copies)}{contradicting}{shown}"
+    for later, part in enumerate(parts):
+        for earlier, before in list(enumerate(parts))[:later]:
+            first_ones = np.flatnonzero(part_of == earlier)
+            count = int(np.isin(groups[copies[part_of[copies] == later]], first_ones).sum())
+            if count:
+                yield f"{count} images of the {part} part are also in the {before} part"
+
+
+def _labels_and_parts(parts: Mapping[str, Images]) -> tuple[Any, Any, list[str]]:
+    labels = np.concatenate([part.labels for part in parts.values()])
+    part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
+    names = [name for part in parts.values() for name in part.paths or ()]
+    return labels, part_of, names
+
+
+def _fingerprint(parts: Mapping[str, Images]) -> str:
+    """sha256 (hex) over the parts as they came."""
+    text = "\n".join(f"{name} {images.fingerprint()}" for name, images in parts.items())
+    return hashlib.sha256(text.encode()).hexdigest()

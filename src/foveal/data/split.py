@@ -1,75 +1,86 @@
-"""The split into training, validation and test: by seed, each class in its share, equal images on one side."""
+"""Splitting by class, with equal images on one side; and finding equal images."""
 
-from collections import defaultdict
+import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal import rng
-from foveal.data.images import Images, image_hashes
-from foveal.errors import DataError
+from foveal.data.images import Images
+from foveal.errors import DataError, UsageError
+from foveal.rng import permutation, stream_key
+
+Index = NDArray[np.int64]
 
 
-def split_off(images: Images, fraction: float, seed: int, part: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(index of what stays, index of what goes to `part`): about `fraction` of each class, both in ascending order.
+def equal_groups(*parts: NDArray[np.uint8]) -> Index:
+    """uint8 (N, H, W, C) each, one after another → for each image the position of the first one with equal pixels."""
+    first: dict[bytes, int] = {}
+    hashes = (hashlib.sha256(image.data).digest() for pixels in parts for image in pixels)
+    count = sum(len(pixels) for pixels in parts)
+    return np.fromiter((first.setdefault(h, i) for i, h in enumerate(hashes)), np.int64, count)
 
-    Images with equal pixels go together, whatever their labels. Each class keeps and gives at least one image. Raises
-    DataError where a class has too few for that.
+
+def split_by_class(
+    images: Images, groups: Index, fractions: Sequence[tuple[str, float]], seed: int
+) -> dict[str, Index]:
+    """Draw parts out of `images` → {"train": rest, part: …}, positions in increasing order.
+
+    fractions: (name of a part, fraction of each class), drawn in this order. groups: from `equal_groups`; the images of
+    a group go to one part, and count as the class of its first image. Every class has at least one image in each part;
+    beyond that a part has at most the nearest whole number to its fraction, and less only where a group did not fit.
+    Raises UsageError for impossible fractions, DataError for a class with too few different images.
     """
-    groups = _groups(images)
-    order = rng.permutation(rng.stream_key(seed, "split", {"test": 0, "validation": 1}[part]), len(groups))
-    wanted = {k: _share(count, fraction) for k, count in enumerate(np.bincount(images.labels).tolist()) if count}
-    left = dict(enumerate(np.bincount(images.labels).tolist()))
-    taken: list[int] = []
-    for number in order.tolist():
-        members = groups[number]
-        counts = np.bincount(images.labels[members], minlength=len(images.class_names)).tolist()
-        involved = [k for k, count in enumerate(counts) if count]
-        if all(wanted[k] >= counts[k] and left[k] > counts[k] for k in involved):
-            taken += members
-            for k in involved:
-                wanted[k] -= counts[k]
-                left[k] -= counts[k]
-    gone = np.array(sorted(taken), np.int64)
-    missing = set(np.unique(images.labels).tolist()) - set(np.unique(images.labels[gone]).tolist())
-    if missing:
-        name = images.class_names[min(missing)]
-        raise DataError(f"class {name} has too few different images for a {part} part; add some, or give a split")
-    return np.setdiff1d(np.arange(len(images)), gone), gone
+    check_fractions(fractions)
+    parts = [name for name, fraction in fractions if fraction > 0]
+    chosen: dict[str, list[Index]] = {name: [] for name in ("train", *parts)}
+    sizes = np.bincount(groups, minlength=len(groups))
+    for label, class_name in enumerate(images.class_names):
+        heads = np.flatnonzero((sizes > 0) & (images.labels == label))
+        if len(heads) <= len(parts):
+            raise DataError(
+                f"class {class_name!r} has {len(heads)} different image{'s' * (len(heads) != 1)}, "
+                f"too few to have some in each of {', '.join(chosen)}"
+            )
+        heads = heads[permutation(stream_key(seed, "split", label), len(heads))]
+        for name, fraction in fractions:
+            if fraction > 0:
+                later = len(parts) - parts.index(name)  # parts still to come, training included: one image each
+                taken = _take(sizes[heads], _goal(fraction, int(_class_size(images, groups, label))), later)
+                chosen[name].append(heads[taken])
+                heads = heads[~taken]
+        chosen["train"].append(heads)
+    return {name: np.flatnonzero(np.isin(groups, np.concatenate(heads))) for name, heads in chosen.items()}
 
 
-def _share(count: int, fraction: float) -> int:
-    """How many of a class's images go: the fraction, rounded, at least one."""
-    return max(1, int(count * fraction + 0.5))
+def check_fractions(fractions: Sequence[tuple[str, float]]) -> None:
+    """Raises UsageError unless each fraction is at least 0 and their sum below 1."""
+    for name, fraction in fractions:
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
+            raise UsageError(f"{name} must be a fraction of the images, at least 0 and below 1, not {fraction!r}")
+    if sum(fraction for _, fraction in fractions) >= 1:
+        text = " + ".join(f"{name} {fraction:g}" for name, fraction in fractions)
+        raise UsageError(f"{text} leaves nothing to train on")
 
 
-def _groups(images: Images) -> list[list[int]]:
-    """Positions of images with equal pixels, groups in order of their first member."""
-    groups: dict[bytes, list[int]] = defaultdict(list)
-    for position, key in enumerate(image_hashes(images)):
-        groups[key].append(position)
-    return list(groups.values())
+def _class_size(images: Images, groups: Index, label: int) -> int:
+    """Images in the groups that count as this class."""
+    return int((images.labels[groups] == label).sum())
 
 
-def duplicate_note(images: Images) -> list[str]:
-    """A line about exact duplicates within one set, if there are any."""
-    groups = [members for members in _groups(images) if len(members) > 1]
-    if not groups:
-        return []
-    contradicting = sum(len(set(images.labels[members].tolist())) > 1 for members in groups)
-    extra = sum(len(members) - 1 for members in groups)
-    line = f"{extra} images are exact copies of others; in the split, copies stay on one side"
-    return [f"{line}; {contradicting} of the sets of copies carry different labels" if contradicting else line]
+def _goal(fraction: float, count: int) -> int:
+    return max(1, int(fraction * count + 0.5))
 
 
-def overlap_notes(parts: dict[str, Images]) -> list[str]:
-    """Lines about images that stand in two given parts."""
-    hashes = {name: set(image_hashes(images)) for name, images in parts.items()}
-    names = list(parts)
-    notes = []
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            both = len(hashes[first] & hashes[second])
-            if both:
-                notes.append(f"{both} images stand in both the {first} and the {second} part as given")
-    return notes
+def _take(sizes: Index, goal: int, later: int) -> NDArray[np.bool_]:
+    """Which groups, in their order, to take: those that still fit the goal, but at least one, and leave `later`."""
+    taken = np.zeros(len(sizes), bool)
+    total = 0
+    for i, size in enumerate(sizes.tolist()):
+        if total >= goal or len(sizes) - int(taken.sum()) <= later:
+            break
+        if total + size <= goal:
+            taken[i], total = True, total + size
+    if not taken.any():
+        taken[int(np.argmin(sizes))] = True  # every group is larger than the goal
+    return taken

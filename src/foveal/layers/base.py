@@ -6,7 +6,7 @@ layer's input and output, dx and dy the gradients of the loss with respect to th
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Protocol, TypeVar, cast, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,7 @@ def layer(cls: L) -> L:
     if (known.__module__, known.__qualname__) != (made.__module__, made.__qualname__):
         raise UsageError(f"a layer named {made.kind} is already registered by {known.__module__}; choose another name")
     _KINDS[made.kind] = made
-    return made
+    return cast(L, made)
 
 
 def need_image(layer_: Layer, in_shape: Shape) -> tuple[int, int, int]:
@@ -130,10 +130,12 @@ def from_json(value: Any) -> Any:
     settings = {name: from_json(item) for name, item in value.items() if name != "kind"}
     kind = value.get("kind")
     if kind not in _KINDS:
-        raise RunError(f"the model uses a layer of kind {kind!r} that foveal does not know; import the module that defines it first")
+        raise RunError(
+            f"the model uses a layer of kind {kind!r} that foveal does not know; import the module that defines it"
+        )
     cls = _KINDS[kind]
     if kind == "Sequential":
-        return cls(*settings["layers"])  # type: ignore[call-arg]
+        return cls(*settings["layers"])
     try:
         return cls(**settings)
     except TypeError as error:

@@ -25,7 +25,9 @@ class Dense(Layer):
 
     def out_shape(self, in_shape: Shape) -> Shape:
         if len(in_shape) != 1:
-            raise ShapeError(f"Dense takes vectors (F,), but its input has shape {in_shape}; put Flatten() or GlobalAvgPool() before it")
+            raise ShapeError(
+                f"Dense takes vectors (F,), but its input has shape {in_shape}; put Flatten() or GlobalAvgPool() first"
+            )
         return (self.units,)
 
     def param_slots(self, in_shape: Shape) -> Iterator[ParamSlot]:
@@ -40,7 +42,7 @@ class Dense(Layer):
 
     def backward(self, dy: Tensor, saved: Tensor, params: Params, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
         x = saved
-        dparams = {"weight": dy.T @ x}
+        dparams: dict[str, Tensor] = {"weight": dy.T @ x}
         if self.bias:
             dparams["bias"] = dy.sum(axis=0)
         return dy @ params["weight"], dparams

@@ -17,7 +17,8 @@ class BatchNorm(Layer):
 
     x (N, C, H, W), per channel over N, H, W; or (N, F), per feature over N.  weight γ (C,), bias β (C,).
     In training, mean and (biased) variance are the batch's, and the running ones move towards them by `momentum`, the
-    weight of the new value; the running variance takes the unbiased one. Otherwise the running ones are used.
+    weight of the new value; the running variance takes the unbiased one. Otherwise the running ones are used, which
+    are constants to the backward pass. Raises ShapeError when training sees fewer than 2 values per channel.
     Ioffe and Szegedy 2015 (arXiv 1502.03167), algorithms 1 and 2; defaults and running values as in PyTorch.
     """
 
@@ -56,9 +57,9 @@ class BatchNorm(Layer):
         normal, inverse = saved
         axes, wide = _axes(dy)
         dweight, dbias = (dy * normal).sum(axis=axes), dy.sum(axis=axes)
-        count = dy.size // dy.shape[1]
-        centred = dy - (dbias.reshape(wide) + normal * dweight.reshape(wide)) / count
-        return (params["weight"] * inverse).reshape(wide) * centred, {"weight": dweight, "bias": dbias}
+        if ctx.training:  # the batch's mean and variance depend on x too
+            dy = dy - (dbias.reshape(wide) + normal * dweight.reshape(wide)) / (dy.size // dy.shape[1])
+        return (params["weight"] * inverse).reshape(wide) * dy, {"weight": dweight, "bias": dbias}
 
     def flops(self, in_shape: Shape) -> int:
         return 2 * int(np.prod(in_shape))

@@ -7,12 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from foveal.errors import ShapeError, UsageError
 from foveal.layers.base import Context, Layer, Params, Shape, Tensor, layer, need_image
 from foveal.shapes import Pair, output_length, pair
 
 Sides = tuple[int, int, int, int]
+Places = NDArray[np.intp]  # of each window's maximum, counted row by row
 
 
 class WindowPool(Layer):
@@ -99,14 +101,14 @@ class MaxPool2d(WindowPool):
     ceil_mode: bool = False
     fill = -np.inf
 
-    def forward(self, x: Tensor, params: Params, ctx: Context) -> tuple[Tensor, tuple[Tensor, tuple[int, ...]]]:
+    def forward(self, x: Tensor, params: Params, ctx: Context) -> tuple[Tensor, tuple[Places, tuple[int, ...]]]:
         windows = self._windows(x)
         flat = windows.reshape(*windows.shape[:4], -1)
         first = flat.argmax(axis=-1)
         return np.take_along_axis(flat, first[..., None], axis=-1)[..., 0], (first, x.shape)
 
     def backward(
-        self, dy: Tensor, saved: tuple[Tensor, tuple[int, ...]], params: Params, ctx: Context
+        self, dy: Tensor, saved: tuple[Places, tuple[int, ...]], params: Params, ctx: Context
     ) -> tuple[Tensor, dict[str, Tensor]]:
         first, in_shape = saved
         parts = np.zeros((*dy.shape, self.window[0] * self.window[1]), dy.dtype)

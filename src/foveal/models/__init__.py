@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from foveal.errors import ShapeError, UsageError
@@ -18,29 +18,46 @@ __all__ = ["MODELS", "advice", "build", "lenet", "mlp", "nin", "settings_of", "v
 
 
 def settings_of(name: str) -> tuple[str, ...]:
-    """Names of the settings that a model takes, such as "head" and "width". Raises UsageError for an unknown model."""
+    """Names of the settings that a model takes, such as "head" and "width". Raises UsageError for an unknown model.
+
+    These are the keyword-only arguments, which mean the same in every model that has them; `mlp` also takes `hidden`.
+    """
     if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, 1, 0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(MODELS)}"
-        raise UsageError(f"no model is called {name!r}; {hint}")
-    return tuple(inspect.signature(MODELS[name]).parameters)[1:]
+        raise UsageError(f"no model is called {name!r}; {_hint(name, MODELS)}")
+    parameters = inspect.signature(MODELS[name]).parameters.values()
+    return tuple(item.name for item in parameters if item.kind is item.KEYWORD_ONLY)
 
 
-def build(name: str, classes: int, *, input_shape: tuple[int, int, int], **settings: Any) -> Sequential:
+def build(name: str, classes: int, input_shape: tuple[int, int, int], **settings: Any) -> Sequential:
     """The model of that name for images (C, H, W).
 
     Raises UsageError for an unknown model, a setting that it does not take, or images that are too small for it.
     """
-    unknown = sorted(set(settings) - set(settings_of(name)))
-    if unknown:
-        raise UsageError(f"model {name} has no {', '.join(unknown)}; it takes {', '.join(settings_of(name))}")
+    shared = settings_of(name)
+    for setting in settings:
+        if setting not in inspect.signature(MODELS[name]).parameters:
+            raise UsageError(f"model {name} has no setting {setting!r}; {_hint(setting, shared)}")
     net = MODELS[name](classes, **settings)
+    channels, high, wide = input_shape
+    if not _fits(net, input_shape):
+        least = next((side for side in range(1, 1 + max(64, high, wide)) if _fits(net, (channels, side, side))), None)
+        needs = f"; it needs at least {least}×{least}" if least else ""
+        raise UsageError(f"images of {wide}×{high} pixels are too small for model {name}{needs}")
+    return net
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+
+
+def _fits(net: Sequential, input_shape: tuple[int, int, int]) -> bool:
     try:
         net.out_shape(input_shape)
-    except ShapeError as error:
-        _, high, wide = input_shape
-        raise UsageError(f"images of {wide}×{high} pixels are too small for model {name}: {error}") from None
-    return net
+    except ShapeError:
+        return False
+    return True
 
 
 def advice(net: Sequential) -> tuple[str, ...]:

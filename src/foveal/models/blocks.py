@@ -1,5 +1,6 @@
 """Pieces that the models share. A network is a list of layers until it is whole."""
 
+import math
 from typing import Literal
 
 from foveal.errors import UsageError
@@ -12,8 +13,8 @@ Layers = list[Layer]
 
 def scaled(channels: int, width: float) -> int:
     """Channels times width, to the nearest multiple of 16, at least 16."""
-    if not width > 0:
-        raise UsageError(f"width must be above 0, not {width!r}")
+    if not 0 < width < math.inf:
+        raise UsageError(f"width must be a number above 0, not {width!r}")
     return max(16, round(channels * width / 16) * 16)
 
 

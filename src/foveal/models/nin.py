@@ -20,9 +20,10 @@ def nin(
 ) -> Sequential:
     """Three blocks of a convolution and two 1×1 convolutions, pooled 3×3 by 2 between; class maps, averaged.
 
-    Filters as published for CIFAR-10: 5×5×192, 160, 96; 5×5×192, 192, 192; 3×3×192, 192, one map a class. dropout: after
-    the first and the second pooling (0.5 as published). head "fc": the class maps are flattened into a dense layer
-    instead of averaged, as in the paper's comparison (section 4.6).
+    Filters as published for CIFAR-10: 5×5×192, 160, 96; 5×5×192, 192, 192; 3×3×192, 192, one map a class. dropout:
+    after the first and the second pooling (0.5 as published). batch_norm: after each convolution but the last, before
+    its ReLU. head "fc": the class maps are flattened into a dense layer instead of averaged, as in the paper's
+    comparison (section 4.6).
 
     variant "author": maximum in both poolings and a ReLU on the class maps, as in the first author's configuration;
     "caffe": the second pooling averages, ReLU on the class maps, as in the Caffe model zoo; "ours": as "caffe" but

@@ -24,7 +24,8 @@ class Adam(Optimizer):
     """m ← β₁ m + (1 - β₁) g;  v ← β₂ v + (1 - β₂) g²;  w ← w - lr · m̂ / (√v̂ + eps).
 
     m̂ = m / (1 - β₁ᵗ), v̂ = v / (1 - β₂ᵗ); with bias_correction=False m and v are used as they are. Kingma and Ba 2014
-    (arXiv 1412.6980), algorithm 1; eps outside the root, on the corrected v, as there and in PyTorch.
+    (arXiv 1412.6980), algorithm 1; eps outside the root, on the corrected v, as there and in PyTorch. The compute
+    kernel does the same operations in the same order; lr / (1 - β₁ᵗ) and √(1 - β₂ᵗ) are made in float64.
     """
 
     name = "adam"

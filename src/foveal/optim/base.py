@@ -6,7 +6,7 @@ the gradient, g ← g + weight_decay · w, on the decayed stretch of the buffer 
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ def optimizer(cls: O) -> O:
     """Make a class an optimizer spec: a frozen dataclass, registered under its `name`."""
     made = dataclasses.dataclass(frozen=True)(cls)
     OPTIMIZERS[made.name] = made
-    return made
+    return cast(O, made)
 
 
 def check_fraction(owner: str, name: str, value: float, *, below: float = 1.0) -> None:

@@ -32,7 +32,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
-            near = difflib.get_close_matches(self.name, NAMES, 1, 0.5)
+            near = difflib.get_close_matches(str(self.name), NAMES, 1, 0.5)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
             raise UsageError(f"no schedule is called {self.name!r}; {hint}")
         if not 0 <= self.warmup < 1:
@@ -49,6 +49,11 @@ class Schedule:
         if step < rising:
             rate *= (step + 1) / (rising + 1)
         return float(np.float32(rate))
+
+
+def rate(schedule: Schedule, lr: float, step: int, total_steps: int) -> float:
+    """`schedule.rate` as a function: the rate of update `step` (0 … total_steps - 1), exactly a float32."""
+    return schedule.rate(lr, step, total_steps)
 
 
 def _share(name: str, t: float) -> float:

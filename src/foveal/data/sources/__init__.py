@@ -1,35 +1,29 @@
-"""Sources: where images come from. One file for each kind of source; the first that knows a path reads it."""
+"""The sources of images: one file each, found by how a path looks. To add one, write its file and list it here."""
 
-from collections.abc import Callable
+import difflib
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from foveal.data.sources import digits, folder, idx, npz
-from foveal.data.sources.raw import Options, Raw
+from foveal.data.sources.arrays import from_arrays
+from foveal.data.sources.base import PARTS, ReadOptions, Source, SourceData, first_few
 from foveal.errors import DataError
 
+__all__ = ["PARTS", "SOURCES", "ReadOptions", "Source", "SourceData", "first_few", "from_arrays", "read_source"]
 
-class Source(NamedTuple):
-    """A kind of source: what it is, whether a path looks like one, and how it is read."""
-
-    description: str
-    matches: Callable[[Path], bool]
-    read: Callable[[Path, Options], Raw]
+# Asked in this order: a folder of IDX files is also a folder.
+SOURCES: Final[tuple[Source, ...]] = (idx.SOURCE, npz.SOURCE, folder.SOURCE)
 
 
-SOURCES: Final = (
-    Source("digits (embedded)", digits.matches, digits.read),
-    Source("an .npz archive of arrays", npz.matches, npz.read),
-    Source("IDX files (MNIST's format), or a folder of them", idx.matches, idx.read),
-    Source("a folder of class folders", folder.matches, folder.read),
-)
-
-
-def read(path: Path, options: Options) -> Raw:
-    """Read a source. Raises DataError if nothing is there or nobody knows what it is."""
+def read_source(path: str | Path, options: ReadOptions) -> SourceData:
+    """Read "digits" or a path. Raises DataError if nothing is there, or nothing that a source takes."""
+    if str(path) == digits.NAME:
+        return digits.read(options)
+    place = Path(path).expanduser()
+    if not place.exists():
+        near = difflib.get_close_matches(str(path), [digits.NAME], 1, 0.6)
+        raise DataError(f"there is no {path}" + (f"; did you mean {near[0]}?" if near else ""))
     for source in SOURCES:
-        if source.matches(path):
-            return source.read(path, options)
-    if not path.exists():
-        raise DataError(f"there is no {path}; give a folder of class folders, IDX files, an .npz archive, or digits")
-    raise DataError(f"{path} is none of the data foveal reads: {'; '.join(source.description for source in SOURCES)}")
+        if source.recognises(place):
+            return source.read(place, options)
+    raise DataError(f"{path} is none of: {'; '.join(source.accepts for source in SOURCES)}; {digits.NAME} (built in)")

@@ -1,49 +1,71 @@
-"""Arrays as images: checks that all sources of arrays share."""
+"""Arrays of pixels and labels, from memory or from a file that holds them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foveal.data.images import Images
-from foveal.data.preprocess import Preprocess
-from foveal.data.sources.raw import Options
+from foveal.data.sources.base import ReadOptions, SourceData, short_name
 from foveal.errors import DataError, UsageError
 
 
-def images_of(where: str, pixels: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], names: tuple[str, ...]) -> Images:
-    """Images from pixels (N, H, W[, C]) uint8 and integer labels (N,) or (N, 1). Raises DataError naming `where`."""
-    if pixels.dtype != np.uint8:
-        raise DataError(f"{where}: images must be uint8 (0 to 255), not {pixels.dtype}")
-    if pixels.ndim == 3:
-        pixels = pixels[..., None]
-    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or min(pixels.shape[1:]) < 1:
-        raise DataError(f"{where}: images must have shape (N, H, W), (N, H, W, 1) or (N, H, W, 3), not {pixels.shape}")
-    flat = check_labels(where, labels, len(pixels))
-    if len(flat) and not 0 <= int(flat.min()) <= int(flat.max()) < len(names):
-        raise DataError(f"{where}: labels run from {flat.min()} to {flat.max()}, but there are {len(names)} classes")
-    return Images(np.ascontiguousarray(pixels), flat.astype(np.int32), names)
+def from_arrays(
+    name: str, arrays: Mapping[str, tuple[Any, Any]], options: ReadOptions, notes: tuple[str, ...] = ()
+) -> SourceData:
+    """{part: (x, y)} → SourceData. x uint8 (N, H, W) or (N, H, W, 1 or 3); y integers ≥ 0, (N,) or (N, 1).
+
+    Classes are the numbers that occur in y, in increasing order, and are named by them. Raises DataError for arrays of
+    another kind, naming the part; UsageError when a size is asked for that the arrays do not have.
+    """
+    pixels = {part: _pixels(f"{name}: {part}", x) for part, (x, _) in arrays.items()}
+    labels = {part: _labels(f"{name}: {part}", y, len(pixels[part])) for part, (_, y) in arrays.items()}
+    if len({x.shape[1:] for x in pixels.values()}) > 1:
+        shapes = ", ".join(f"{part} {x.shape[1:]}" for part, x in pixels.items())
+        raise DataError(f"{name}: the parts hold images of different shapes: {shapes}")
+    _check_size(name, next(iter(pixels.values())).shape[1:], options)
+    values = np.unique(np.concatenate(list(labels.values())))
+    names = tuple(str(value) for value in values.tolist())
+    parts = {p: Images(x, np.searchsorted(values, labels[p]).astype(np.int32), names) for p, x in pixels.items()}
+    return SourceData(short_name(name), parts, "none", notes)
 
 
-def check_labels(where: str, labels: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
-    """Labels (N,) of an integer type, as many as there are images. Raises DataError."""
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"{where}: labels must be integers, not {labels.dtype}")
-    flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if flat.ndim != 1:
-        raise DataError(f"{where}: labels must have shape (N,), not {labels.shape}")
-    if len(flat) != count:
-        raise DataError(f"{where}: {count} images but {len(flat)} labels")
-    return flat
+def _pixels(where: str, values: Any) -> NDArray[np.uint8]:
+    x: NDArray[Any] = np.asarray(values)
+    if x.dtype != np.uint8:
+        raise DataError(f"{where}: images must be uint8 from 0 to 255, not {x.dtype}")
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.ndim != 4 or x.shape[3] not in (1, 3):
+        raise DataError(f"{where}: images must be (N, H, W) or (N, H, W, 1 or 3), not {x.shape}")
+    if x.size == 0:
+        raise DataError(f"{where}: there are no pixels in an array of shape {x.shape}")
+    return x
 
 
-def numbered(highest: int) -> tuple[str, ...]:
-    """Class names "0", "1", … up to the highest label."""
-    return tuple(str(k) for k in range(highest + 1))
+def _labels(where: str, values: Any, count: int) -> NDArray[np.int64]:
+    y: NDArray[Any] = np.asarray(values)
+    if y.dtype.kind not in "iu":
+        raise DataError(f"{where}: labels must be integers, not {y.dtype}")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise DataError(f"{where}: labels must be one number per image, (N,) or (N, 1), not {y.shape}")
+    if len(y) != count:
+        raise DataError(f"{where}: {count} images but {len(y)} labels")
+    if int(y.min()) < 0 or int(y.max()) >= 2**31:
+        raise DataError(f"{where}: labels must be 0 or more, and below 2**31; there is {int(y.min())}, {int(y.max())}")
+    return y.astype(np.int64)
 
 
-def array_preprocess(where: str, images: Images, options: Options) -> Preprocess:
-    """Arrays are used at their own size; asking for another one is refused."""
-    _, high, wide, channels = images.pixels.shape
-    if options.size is not None and (high, wide) != (options.size, options.size):
-        raise UsageError(f"--size {options.size} cannot be had: the images of {where} are arrays of {wide}×{high} pixels")
-    return Preprocess(high, wide, channels, resample="none")
+def _check_size(name: str, shape: tuple[int, ...], options: ReadOptions) -> None:
+    height, width, channels = shape
+    if options.size is not None and (height, width) != (options.size, options.size):
+        raise UsageError(f"size: {name} holds arrays of {height} × {width} pixels, which are not resized")
+    wanted = options.geometry
+    if wanted is not None and shape != (wanted.height, wanted.width, wanted.channels):
+        raise DataError(
+            f"{name} holds images of {height} × {width} × {channels}, "
+            f"but {wanted.height} × {wanted.width} × {wanted.channels} are needed"
+        )

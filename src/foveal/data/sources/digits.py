@@ -1,19 +1,15 @@
-"""The embedded data set: 1,797 handwritten digits, 8 × 8 pixels, grey (UCI; licence in DIGITS-LICENSE.txt)."""
+"""The built-in handwritten digits: 1,797 images of 8 × 8 grey pixels, 10 classes (see data/DIGITS-LICENSE.txt)."""
 
-from importlib import resources
-from pathlib import Path
+from importlib.resources import as_file, files
+from typing import Final
 
-import numpy as np
+from foveal.data.sources import npz
+from foveal.data.sources.base import ReadOptions, SourceData
 
-from foveal.data.sources.arrays import array_preprocess, images_of, numbered
-from foveal.data.sources.raw import Options, Raw
-
-
-def matches(path: Path) -> bool:
-    return str(path) == "digits" and not path.exists()
+NAME: Final = "digits"
 
 
-def read(path: Path, options: Options) -> Raw:
-    with resources.files("foveal.data").joinpath("digits.npz").open("rb") as file, np.load(file) as archive:
-        images = images_of("digits", archive["x"], archive["y"], numbered(9))
-    return Raw("digits", images, None, None, array_preprocess("digits", images, options))
+def read(options: ReadOptions) -> SourceData:
+    """The digits, without a split."""
+    with as_file(files("foveal.data").joinpath("digits.npz")) as path:
+        return npz.read(path, options)

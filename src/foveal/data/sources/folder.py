@@ -1,96 +1,169 @@
-"""A folder of class folders: FOLDER/CLASS/image, or the same below train/, val[idation]/ or valid/, and test/."""
+"""A folder of class folders, optionally under train/, val/ (valid/, validation/) and test/."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from foveal.data.cache import cached
-from foveal.data.decode import common_preprocess, decode_all, is_image_name
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.data import cache
+from foveal.data.decode import Geometry, Unreadable, choose_geometry, decode_files
 from foveal.data.images import Images
-from foveal.data.preprocess import Preprocess
-from foveal.data.sources.raw import Options, Raw
+from foveal.data.sources.base import PARTS, ReadOptions, Source, SourceData, first_few, short_name
 from foveal.errors import DataError
 
-_PARTS: Final = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
+_PART_FOLDERS: Final = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+# What is taken for an image; anything else in a class folder is left alone, and said.
+_SUFFIXES: Final = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".jpx", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
+    *(".webp", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".dds", ".im", ".pcx", ".qoi", ".sgi", ".xpm"),
+)
 
 
-@dataclass(frozen=True)
-class _Files:
-    """The files of one part, in order, with the class of each."""
+@dataclass
+class _Listing:
+    """Image files found: names below the root ("/" between parts), with the part and class of each."""
 
-    paths: tuple[Path, ...]
-    classes: tuple[str, ...]
+    files: list[tuple[str, str, str]] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
 
 
-def matches(path: Path) -> bool:
+def recognises(path: Path) -> bool:
     return path.is_dir()
 
 
-def read(path: Path, options: Options) -> Raw:
-    parts, ignored = _list(path)
-    names = tuple(sorted({name for files in parts.values() for name in files.classes}))
-    if len(names) < 2:
-        found = f"only the class {names[0]}" if names else "no class folders with images"
-        raise DataError(f"{path} holds {found}; foveal expects {path}/CLASS/image.jpg with at least two classes")
-    everything = [file for files in parts.values() for file in files.paths]
-    preprocess, bad = common_preprocess(everything, options.size)
-    notes = [f"{ignored} files that are no images were ignored"] if ignored else []
-    images: dict[str, Images] = {}
-    for part, files in parts.items():
-        images[part], broken = _decode(path, files, names, preprocess, bad, options)
-        bad |= broken
+def read(path: Path, options: ReadOptions) -> SourceData:
+    """Decode every image below the class folders. Raises DataError, naming what is wrong: no class folders, empty ones,
+    two folders for one part, or unreadable files (unless options.skip_bad)."""
+    listing = _list_images(path)
+    class_names = tuple(sorted({label for _, _, label in listing.files}, key=os.fsencode))
+    names = [name for name, _, _ in listing.files]
+    pixels, bad = _decode(path, names, options)
     if bad:
-        notes.append(_unreadable(path, bad, len(everything), skip=options.skip_bad))
-    train = images["train"]
-    return Raw(path.resolve().name, train, images.get("validation"), images.get("test"), preprocess, tuple(notes))
+        listed = [f"{names[i]} ({why.reason})" for i, why in sorted(bad.items())]
+        if not options.skip_bad:
+            raise DataError(
+                f"{path}: {len(bad)} of {len(names)} image files cannot be read: {first_few(listed)}; "
+                "remove them, or leave them out with --skip-bad"
+            )
+    keep = np.array([i for i in range(len(names)) if i not in bad], np.int64)
+    labels = np.array([class_names.index(label) for _, _, label in listing.files], np.int32)
+    everything = Images(pixels, labels, class_names, tuple(names)).subset(keep)
+    parts = np.array([part for _, part, _ in listing.files])[keep]
+    return SourceData(
+        short_name(path.resolve().name),
+        {part: everything.subset(np.flatnonzero(parts == part)) for part in PARTS if (parts == part).any()},
+        "bilinear",
+        _notes(listing, [names[i] for i in sorted(bad)]),
+        tuple(names[i] for i in sorted(bad)),
+    )
 
 
-def _list(root: Path) -> tuple[dict[str, _Files], int]:
-    """({part: files}, number of files that are no images). Without a folder train/ everything is one part."""
-    here = {entry.name: entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
-    folders = {part: here[name] for part, names in _PARTS.items() for name in names if name in here}
-    if "train" not in folders:
-        folders = {"train": root}
-    parts, ignored = {}, 0
-    for part, folder in folders.items():
-        paths: list[Path] = []
-        classes: list[str] = []
-        for class_folder in sorted(folder.iterdir(), key=lambda entry: entry.name.encode()):
-            if not class_folder.is_dir() or class_folder.name.startswith("."):
-                continue
-            files = [file for file in class_folder.rglob("*") if file.is_file() and not file.name.startswith(".")]
-            good = sorted((f for f in files if is_image_name(f)), key=lambda f: f.relative_to(folder).as_posix().encode())
-            ignored += len(files) - len(good)
-            paths += good
-            classes += [class_folder.name] * len(good)
-        if paths:
-            parts[part] = _Files(tuple(paths), tuple(classes))
-    if "train" not in parts:
-        raise DataError(f"{root} holds no images; foveal expects {root}/CLASS/image.jpg")
-    return parts, ignored
+def _notes(listing: _Listing, dropped: list[str]) -> tuple[str, ...]:
+    notes = []
+    if listing.ignored:
+        notes.append(f"ignored, not images in a class folder ({len(listing.ignored)}): {first_few(listing.ignored)}")
+    if dropped:
+        notes.append(f"left out, unreadable ({len(dropped)}): {first_few(dropped)}")
+    return tuple(notes)
 
 
-def _decode(
-    root: Path, files: _Files, names: tuple[str, ...], preprocess: Preprocess, bad: dict[Path, str], options: Options
-) -> tuple[Images, dict[Path, str]]:
-    """The readable images of a part, and what was wrong with the others."""
-    kept = [(path, name) for path, name in zip(files.paths, files.classes, strict=True) if path not in bad]
-    if bad and not options.skip_bad:
-        raise DataError(_unreadable(root, bad, len(files.paths), skip=False))
-    paths = [path for path, _ in kept]
-    pixels, broken = cached(paths, preprocess, decode_all) if options.cache else decode_all(paths, preprocess)
-    if broken and not options.skip_bad:
-        raise DataError(_unreadable(root, broken, len(files.paths), skip=False))
-    labels = [names.index(name) for path, name in kept if path not in broken]
-    import numpy as np
+def _decode(root: Path, names: list[str], options: ReadOptions) -> tuple[NDArray[np.uint8], dict[int, Unreadable]]:
+    """All images from the cache, or decoded and then kept there."""
+    wanted = options.geometry
+    request = {"size": options.size, "geometry": wanted and [wanted.height, wanted.width, wanted.channels]}
+    folder, key = cache.cache_folder(), cache.cache_key(root, names, request) if options.cache else ""
+    if key and (found := cache.fetch(folder, key)) and len(found[1]) == len(names):
+        return found[1], {int(i): Unreadable(reason) for i, reason in found[0]["bad"].items()}
+    paths = [root / name for name in names]
+    geometry = wanted or choose_geometry(paths, options.size)
+    if geometry is None:
+        geometry = Geometry(1, 1, 3)  # no file can be read: decoding says why
+    pixels, bad = decode_files(paths, geometry)
+    if len(bad) == len(names) and options.skip_bad:
+        raise DataError(f"{root}: none of the {len(names)} image files can be read: {names[0]} ({bad[0].reason})")
+    if key and (not bad or options.skip_bad):
+        pixels = cache.store(folder, key, {"bad": {i: why.reason for i, why in bad.items()}}, pixels)
+    return pixels, bad
 
-    relative = tuple(path.relative_to(root).as_posix() for path in paths if path not in broken)
-    return Images(pixels, np.array(labels, np.int32), names, relative), broken
+
+def _list_images(root: Path) -> _Listing:
+    listing = _Listing()
+    for part, folder in _part_folders(root, listing).items():
+        classes = [entry for entry in _visible(folder) if entry.is_dir()]
+        listing.ignored += [_below(root, entry) for entry in _visible(folder) if not entry.is_dir() and folder != root]
+        if not classes:
+            raise DataError(f"{folder} has no class folders: put the images of each class into a folder of its name")
+        for entry in classes:
+            _check_text(entry)
+            found = [(name, part, entry.name) for name in _images_below(root, entry, listing)]
+            if not found:
+                raise DataError(f"{Path(entry.path)} holds no images")
+            listing.files += sorted(found, key=lambda item: os.fsencode(item[0]))
+    return listing
 
 
-def _unreadable(root: Path, bad: dict[Path, str], total: int, *, skip: bool) -> str:
-    shown = ", ".join(f"{path.relative_to(root).as_posix()} ({reason})" for path, reason in list(bad.items())[:3])
-    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    if skip:
-        return f"{len(bad)} of {total} images could not be read and were left out: {shown}{more}"
-    return f"{len(bad)} of {total} images cannot be read: {shown}{more}; repair or remove them, or add --skip-bad"
+def _part_folders(root: Path, listing: _Listing) -> dict[str, Path]:
+    """{part: folder}: train/, val/, test/ if train/ holds folders, else the root itself as "train"."""
+    entries = _visible(root)
+    parts = [entry for entry in entries if entry.is_dir() and entry.name.lower() in _PART_FOLDERS]
+    train = [entry for entry in parts if entry.name.lower() == "train"]
+    if not train or not any(inner.is_dir() for inner in _visible(Path(train[0].path))):
+        listing.ignored += [entry.name for entry in entries if not entry.is_dir()]
+        return {"train": root}
+    found: dict[str, Path] = {}
+    for entry in parts:
+        part = _PART_FOLDERS[entry.name.lower()]
+        if part in found:
+            raise DataError(f"{root} has both {found[part].name}/ and {entry.name}/; which is the {part} part?")
+        found[part] = Path(entry.path)
+    listing.ignored += [entry.name for entry in entries if entry not in parts]
+    return {part: found[part] for part in PARTS if part in found}
+
+
+def _images_below(root: Path, top: "os.DirEntry[str]", listing: _Listing) -> Iterator[str]:
+    """Names of the image files of a class, also in folders within it. A folder that contains itself ends there."""
+    seen, folders = set(), [Path(top.path)]
+    while folders:
+        folder = folders.pop()
+        if (real := folder.resolve()) in seen:
+            continue
+        seen.add(real)
+        for entry in _visible(folder):
+            if entry.is_dir():
+                folders.append(Path(entry.path))
+            elif entry.is_file() and Path(entry.name).suffix.lower() in _SUFFIXES:
+                yield _below(root, entry)
+            else:
+                listing.ignored.append(_below(root, entry))
+
+
+def _visible(folder: Path) -> list["os.DirEntry[str]"]:
+    """Entries that are not dot-files, in the order of their names' bytes."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: os.fsencode(e.name))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from None
+
+
+def _below(root: Path, entry: "os.DirEntry[str]") -> str:
+    return Path(entry.path).relative_to(root).as_posix()
+
+
+def _check_text(entry: "os.DirEntry[str]") -> None:
+    if not entry.name.isprintable():
+        shown = first_few([entry.name])
+        raise DataError(f"the class folder {shown!r} has a name that is no text; rename it")
+
+
+SOURCE: Final = Source("a folder of class folders, perhaps under train/, val/, test/", recognises, read)

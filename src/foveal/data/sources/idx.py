@@ -1,89 +1,119 @@
-"""IDX files, the format of MNIST and Fashion-MNIST: plain or gzipped.
+"""IDX, the format of MNIST: a header of big-endian numbers, then bytes. Plain or compressed by gzip.
 
-An IDX file is two zero bytes, a byte for the type (8: unsigned byte), a byte for the number of dimensions, each dimension
-as a big-endian 32-bit number, then the values.
+header: 0, 0, element type (8 = uint8), number of dimensions, then each dimension as uint32.
 """
 
 import gzip
-import struct
+import math
 import zlib
 from pathlib import Path
-from typing import Any, Final
+from typing import BinaryIO, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from foveal.data.images import Images
-from foveal.data.sources.arrays import array_preprocess, images_of, numbered
-from foveal.data.sources.raw import Options, Raw
+from foveal.data.sources.arrays import from_arrays
+from foveal.data.sources.base import ReadOptions, Source, SourceData
 from foveal.errors import DataError
 
-_PARTS: Final = {"train": "train", "test": "t10k"}
-_BYTES: Final = 8
+_STEMS: Final = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("t10k", "test")}
+_BLOCK: Final = 1 << 22  # bytes read at once
+_MOST: Final = 1 << 40  # bytes that a header may claim
+
+Stream = BinaryIO | gzip.GzipFile
 
 
-def matches(path: Path) -> bool:
+def recognises(path: Path) -> bool:
     if path.is_dir():
-        return _find(path, "train-images") is not None
-    return path.is_file() and "idx" in path.name and "images" in path.name
+        return _find(path, "train", "images") is not None
+    return path.is_file() and ("-idx" in path.name or ".idx" in path.name)
 
 
-def read(path: Path, options: Options) -> Raw:
-    if path.is_file():
-        train = path, _labels_beside(path)
-        test = None
-        name = path.name.split("-images")[0].split(".")[0]
+def read(path: Path, options: ReadOptions) -> SourceData:
+    """A folder of train-images-idx3-ubyte, train-labels-idx1-ubyte and t10k-… (each maybe .gz), or one images file
+    with its labels file beside it. Raises DataError, naming the file, if one is missing or is not what it says."""
+    if path.is_dir():
+        name, pairs = path.resolve().name, _pairs(path)
     else:
-        train = _pair(path, "train")
-        has_test = _find(path, f"{_PARTS['test']}-images") is not None
-        test = _pair(path, "test") if has_test else None
-        name = path.resolve().name
-    arrays = {part: (read_idx(p[0], 3), read_idx(p[1], 1)) for part, p in (("train", train), ("test", test)) if p}
-    names = numbered(max(int(labels.max(initial=0)) for _, labels in arrays.values()))
-    images = {part: images_of(str(path), x, y, names) for part, (x, y) in arrays.items()}
-    test_images: Images | None = images.get("test")
-    if test_images is not None and test_images.pixels.shape[1:] != images["train"].pixels.shape[1:]:
-        raise DataError(f"{path}: training and test images have different sizes")
-    return Raw(name, images["train"], None, test_images, array_preprocess(str(path), images["train"], options))
+        stem = path.name.split("-images")[0].split(".idx")[0]
+        name = path.resolve().parent.name if stem in ("train", "t10k", "test") else stem
+        pairs = {"train": (path, _labels_beside(path))}
+    arrays = {part: (_images(images), _labels(labels)) for part, (images, labels) in pairs.items()}
+    return from_arrays(name, arrays, options)
 
 
-def read_idx(path: Path, dimensions: int) -> np.ndarray[Any, Any]:
-    """The unsigned bytes of an IDX file with that many dimensions. Raises DataError if the file is not what it says."""
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _BYTES:
-        raise DataError(f"{path} is not an IDX file of unsigned bytes")
-    if data[3] != dimensions:
-        raise DataError(f"{path} has {data[3]} dimensions, not {dimensions}")
-    start = 4 + 4 * dimensions
-    if len(data) < start:
-        raise DataError(f"{path} is cut short: its header has {len(data)} of {start} bytes")
-    shape = struct.unpack(f">{dimensions}I", data[4:start])
-    expected = 1
-    for length in shape:
-        expected *= length
-    if len(data) - start != expected:
-        raise DataError(f"{path} says {'×'.join(map(str, shape))} values, but holds {len(data) - start} bytes of them")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+def _pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
+    pairs = {}
+    for part, stems in _STEMS.items():
+        for stem in stems:
+            images = _find(folder, stem, "images")
+            if images is not None and part not in pairs:
+                pairs[part] = (images, _labels_beside(images))
+    return pairs
 
 
-def _pair(folder: Path, part: str) -> tuple[Path, Path]:
-    images, labels = (_find(folder, f"{_PARTS[part]}-{kind}") for kind in ("images", "labels"))
-    if images is None or labels is None:
-        missing = "images" if images is None else "labels"
-        raise DataError(f"{folder}: there is no file {_PARTS[part]}-{missing}-idx…-ubyte[.gz]")
-    return images, labels
-
-
-def _find(folder: Path, start: str) -> Path | None:
-    found = sorted(path for path in folder.iterdir() if path.is_file() and path.name.startswith(start) and "idx" in path.name)
-    return found[0] if found else None
+def _find(folder: Path, stem: str, kind: str) -> Path | None:
+    """The file of a folder that holds `kind`: train-images-idx3-ubyte, also written train-images.idx3-ubyte."""
+    number = 3 if kind == "images" else 1
+    names = [f"{stem}-{kind}{dot}idx{number}-ubyte{gz}" for dot in "-." for gz in ("", ".gz")]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _labels_beside(images: Path) -> Path:
-    stem = images.name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
-    for name in (stem, f"{stem}.gz"):
-        if images.with_name(name).is_file():
-            return images.with_name(name)
-    raise DataError(f"{images}: its labels are not beside it; expected {stem} or {stem}.gz")
+    if "images" not in images.name:
+        raise DataError(f"{images}: the name of an IDX file of images must say so, as in train-images-idx3-ubyte")
+    stem = images.name.split("-images")[0]
+    labels = _find(images.parent, stem, "labels")
+    if labels is None:
+        raise DataError(f"{images} has no {stem}-labels-idx1-ubyte (or .gz) beside it")
+    return labels
+
+
+def _images(path: Path) -> NDArray[np.uint8]:
+    return read_idx(path, 3)
+
+
+def _labels(path: Path) -> NDArray[np.uint8]:
+    return read_idx(path, 1)
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The uint8 array in an IDX file. Raises DataError, naming it, if its header or its length is not as it should."""
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            if packed:
+                with gzip.GzipFile(fileobj=raw) as stream:
+                    return _parse(path, stream, dimensions)
+            return _parse(path, raw, dimensions)
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
+        raise DataError(f"{path} cannot be read: {error or type(error).__name__}") from None
+
+
+def _parse(path: Path, stream: Stream, dimensions: int) -> NDArray[np.uint8]:
+    head = stream.read(4 + 4 * dimensions)
+    if head[:2] != b"\0\0" or len(head) < 4 + 4 * dimensions:
+        raise DataError(f"{path} is not an IDX file")
+    if head[2] != 8 or head[3] != dimensions:
+        raise DataError(
+            f"{path} holds elements of type {head[2]} in {head[3]} dimensions; needed are uint8 (8) in {dimensions}"
+        )
+    shape = tuple(int(n) for n in np.frombuffer(head, ">u4", offset=4))
+    size = math.prod(shape)
+    data = _read_up_to(stream, min(size, _MOST) + 1)  # one more, to notice what is left over
+    if len(data) != size:
+        found = f"only {len(data)}" if len(data) < size else "more"
+        raise DataError(f"{path} says it holds {' × '.join(map(str, shape))} = {size} bytes, but there are {found}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _read_up_to(stream: Stream, limit: int) -> bytearray:
+    """Up to `limit` bytes, in blocks: what a lying header claims is never allocated."""
+    data = bytearray()
+    while len(data) < limit and (block := stream.read(min(_BLOCK, limit - len(data)))):
+        data += block
+    return data
+
+
+SOURCE: Final = Source("a folder of IDX files (train-images-idx3-ubyte[.gz] …) or one of them", recognises, read)

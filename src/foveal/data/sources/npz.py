@@ -1,68 +1,80 @@
-"""NumPy archives: x_train, y_train, x_test, y_test; MedMNIST's train_images, train_labels, val_…, test_…; or x, y."""
+""".npz files: named arrays, read without pickle."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from foveal.data.images import Images
-from foveal.data.sources.arrays import array_preprocess, check_labels, images_of, numbered
-from foveal.data.sources.raw import Options, Raw
+from foveal.data.sources.arrays import from_arrays
+from foveal.data.sources.base import PARTS, ReadOptions, Source, SourceData, first_few
 from foveal.errors import DataError
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+# part → the names its images and labels may have, in pairs
+_NAMES: Final = {
+    "train": (("x_train", "y_train"), ("train_images", "train_labels"), ("x", "y"), ("images", "labels")),
+    "validation": (("x_val", "y_val"), ("x_valid", "y_valid"), ("val_images", "val_labels")),
+    "test": (("x_test", "y_test"), ("test_images", "test_labels")),
+}
 
-# (images, labels) of each part, by convention
-_KEYS: Final = (
-    {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")},
-    {
-        "train": ("train_images", "train_labels"),
-        "validation": ("val_images", "val_labels"),
-        "test": ("test_images", "test_labels"),
-    },
-    {"train": ("x", "y")},
-)
+_DAMAGED: Final = (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile)
 
 
-def matches(path: Path) -> bool:
-    return path.suffix == ".npz" and path.is_file()
+def recognises(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".npz"
 
 
-def read(path: Path, options: Options) -> Raw:
-    arrays = _load(path)
-    for keys in _KEYS:
-        if keys["train"][0] in arrays:
-            return _raw(path, arrays, keys, options)
-    raise DataError(f"{path}: no images: it holds {', '.join(arrays) or 'nothing'}, not x_train and y_train, or x and y")
+def read(path: Path, options: ReadOptions) -> SourceData:
+    """x_train, y_train, x_test, y_test, or MedMNIST's train_images, train_labels, val_…, test_…, or x, y.
 
-
-def _load(path: Path) -> Arrays:
+    Raises DataError, naming the file, if it is damaged, lacks arrays, or holds objects: nothing is unpickled.
+    """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        if "pickle" in str(error).lower():
-            raise DataError(f"{path}: it holds Python objects, which are never loaded; save plain arrays") from None
-        raise DataError(f"{path} cannot be read as an .npz archive: {error}") from None
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} is one array, not an .npz file of several")
+            pairs = _pairs(path, file.files)
+            arrays = {part: (_array(path, file, x), _array(path, file, y)) for part, (x, y) in pairs.items()}
+            ignored = sorted(set(file.files) - {name for pair in pairs.values() for name in pair})
+    except _DAMAGED as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} cannot be read as .npz: {_reason(error)}") from None
+    notes = (f"arrays that were not used: {first_few(ignored)}",) if ignored else ()
+    return from_arrays(path.stem, arrays, options, notes)
 
 
-def _raw(path: Path, arrays: Arrays, keys: dict[str, tuple[str, str]], options: Options) -> Raw:
-    pairs: dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = {}
-    for part, (x, y) in keys.items():
-        if (x in arrays) != (y in arrays):
-            raise DataError(f"{path}: it holds {x if x in arrays else y} but not {y if x in arrays else x}")
-        if x in arrays:
-            pairs[part] = arrays[x], check_labels(f"{path}, {y}", arrays[y], len(arrays[x]) if arrays[x].ndim else 0)
-    highest = max(int(labels.max(initial=0)) for _, labels in pairs.values())
-    if highest > 100_000:
-        raise DataError(f"{path}: a label is {highest}; labels are class numbers from 0")
-    parts: dict[str, Images] = {}
-    for part, (pixels, labels) in pairs.items():
-        parts[part] = images_of(f"{path}, {keys[part][0]}", pixels, labels, numbered(highest))
-    shapes = {images.pixels.shape[1:] for images in parts.values()}
-    if len(shapes) > 1:
-        raise DataError(f"{path}: its parts have images of different shapes: {', '.join(map(str, sorted(shapes)))}")
-    train = parts["train"]
-    preprocess = array_preprocess(str(path), train, options)
-    return Raw(path.stem, train, parts.get("validation"), parts.get("test"), preprocess)
+def _pairs(path: Path, names: list[str]) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for part in PARTS:
+        for pair in _NAMES[part]:
+            present = [name for name in pair if name in names]
+            if len(present) == 1:
+                missing = pair[1] if present[0] == pair[0] else pair[0]
+                raise DataError(f"{path} has {present[0]} but no {missing}")
+            if present and part in found:
+                raise DataError(f"{path} has both {found[part][0]} and {pair[0]}; which are the {part} images?")
+            if present:
+                found[part] = pair
+    if "train" not in found:
+        known = " or ".join(f"{x}, {y}" for x, y in _NAMES["train"][:3])
+        raise DataError(f"{path} holds {first_few(names, 6) or 'nothing'}; needed are {known}")
+    return found
+
+
+def _array(path: Path, file: Any, name: str) -> Any:
+    try:
+        return file[name]
+    except (*_DAMAGED, KeyError, RuntimeError, zlib.error) as error:
+        raise DataError(f"{path}: {name} cannot be read: {_reason(error)}") from None
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error)
+    if "allow_pickle" in text or "pickled" in text:
+        return "it holds Python objects, which are never unpickled"
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+SOURCE: Final = Source("an .npz file with x_train, y_train, x_test, y_test or x, y", recognises, read)

@@ -8,11 +8,15 @@ from foveal.data.preprocess import Preprocess
 
 @dataclass(frozen=True)
 class Options:
-    """What a user can say about reading: size in pixels, whether to skip unreadable files, whether to use the cache."""
+    """What a user can say about reading: size in pixels, whether to skip unreadable files, whether to use the cache.
+
+    preprocess: read the images as a model's were, whatever their own size.
+    """
 
     size: int | None = None
     skip_bad: bool = False
     cache: bool = True
+    preprocess: Preprocess | None = None
 
 
 @dataclass(frozen=True, eq=False)

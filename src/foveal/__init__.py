@@ -1,0 +1,109 @@
+"""foveal: train convolutional image classifiers on the computer at hand.
+
+data = foveal.load_dataset("flowers/")
+run = foveal.fit("lenet", data, epochs=10)
+run.evaluate(data.test).accuracy; run.predict(["a.jpg"])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from foveal import models
+from foveal.errors import DataError, DivergedError, FovealError, RunError, ShapeError, UsageError
+from foveal.layers import (
+    AvgPool2d,
+    BatchNorm,
+    Context,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    layer,
+)
+from foveal.optim import SGD, Adam, Momentum, Optimizer, Schedule
+from foveal.params import ParamSlot
+from foveal.plan import Plan
+
+if TYPE_CHECKING:
+    from foveal.data import Augment, Dataset, Images, Preprocess, load_dataset
+    from foveal.fit import Watch, fit, resume
+    from foveal.metrics import Evaluation
+    from foveal.run import Prediction, Run, load_run
+    from foveal.train import Interrupted, TrainSettings
+
+    __version__: str
+
+# what most programs need a moment later: loaded when it is asked for, so that `import foveal` is quick
+_LATER: Final = {
+    "foveal.data": ("Augment", "Dataset", "Images", "Preprocess", "load_dataset"),
+    "foveal.fit": ("Watch", "fit", "resume"),
+    "foveal.metrics": ("Evaluation",),
+    "foveal.run": ("Prediction", "Run", "load_run"),
+    "foveal.train": ("Interrupted", "TrainSettings"),
+}
+_HOMES: Final = {name: module for module, names in _LATER.items() for name in names}
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Augment",
+    "AvgPool2d",
+    "BatchNorm",
+    "Context",
+    "Conv2d",
+    "DataError",
+    "Dataset",
+    "Dense",
+    "DivergedError",
+    "Dropout",
+    "Evaluation",
+    "Flatten",
+    "FovealError",
+    "GlobalAvgPool",
+    "Images",
+    "Interrupted",
+    "Layer",
+    "MaxPool2d",
+    "Momentum",
+    "Optimizer",
+    "ParamSlot",
+    "Plan",
+    "Prediction",
+    "Preprocess",
+    "ReLU",
+    "Run",
+    "RunError",
+    "Schedule",
+    "Sequential",
+    "ShapeError",
+    "TrainSettings",
+    "UsageError",
+    "Watch",
+    "__version__",
+    "fit",
+    "layer",
+    "load_dataset",
+    "load_run",
+    "models",
+    "resume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = import_module("foveal.run.environment").version()
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'foveal' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, "__version__"})

@@ -1,0 +1,152 @@
+"""The run folder: which files it has and how they are written. Nothing else in foveal writes results.
+
+config.json         the command, every setting as resolved, versions, processor, data fingerprint
+metrics.csv         a line per epoch
+model.safetensors   the weights kept: best by validation, or else last
+last.safetensors    the checkpoint to resume from
+evaluation.json     the test part, once at the end
+.lock               held by the process that trains
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from foveal.errors import RunError, UsageError
+from foveal.run.atomic import write_atomic
+from foveal.run.checkpoint import EpochRow
+from foveal.run.lock import locked
+
+RUNS: Final = Path("runs")
+_COLUMNS: Final = tuple(field.name for field in dataclasses.fields(EpochRow))
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that holds one run."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, name: str, out: str | os.PathLike[str] | None = None) -> "RunFolder":
+        """Make a new folder: `out`, which must not exist, or else runs/<name>-N with the lowest free N."""
+        if out is not None:
+            return cls(_make(Path(out)))
+        stem = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "run"
+        number = 1
+        while True:
+            path = RUNS / f"{stem}-{number}"
+            if not path.exists():
+                try:
+                    return cls(_make(path))
+                except UsageError:  # another process was faster
+                    pass
+            number += 1
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
+        """An existing run's folder. Raises RunError if it is none."""
+        folder = cls(Path(path))
+        if not folder.path.is_dir():
+            raise RunError(f"there is no run folder {path}")
+        if not folder.config.is_file():
+            raise RunError(f"{path} is not a run folder: it has no {folder.config.name}")
+        return folder
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "last.safetensors"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Refuse other processes while the block runs; raises RunError if one is there already."""
+        return locked(self.path)
+
+    def read_config(self) -> dict[str, Any]:
+        """The settings as written. Raises RunError."""
+        return read_json(self.config)
+
+    def read_evaluation(self) -> dict[str, Any] | None:
+        """The test results, or None before they are there. Raises RunError."""
+        return read_json(self.evaluation) if self.evaluation.is_file() else None
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        write_atomic(self.config, _pretty(config))
+
+    def write_evaluation(self, evaluation: Mapping[str, Any]) -> None:
+        write_atomic(self.evaluation, _pretty(evaluation))
+
+    def write_metrics(self, rows: Sequence[EpochRow]) -> None:
+        """The whole of metrics.csv; called with the rows of a checkpoint, so the two always agree."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(_COLUMNS)
+        for row in rows:
+            seconds = {"seconds": round(row.seconds, 3), "images_per_second": round(row.images_per_second, 1)}
+            values = {**dataclasses.asdict(row), **seconds}
+            table.writerow("" if values[name] is None else values[name] for name in _COLUMNS)
+        write_atomic(self.metrics, text.getvalue().encode())
+
+    def write_model(self, data: bytes) -> str:
+        """Write model.safetensors and return its SHA-256."""
+        write_atomic(self.model, data)
+        return hashlib.sha256(data).hexdigest()
+
+    def write_checkpoint(self, data: bytes) -> None:
+        write_atomic(self.checkpoint, data)
+
+    def model_sha256(self) -> str | None:
+        """SHA-256 of model.safetensors, None while there is none."""
+        return hashlib.sha256(self.model.read_bytes()).hexdigest() if self.model.is_file() else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises RunError."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged: {error}") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{path} is damaged: not a JSON object")
+    return value
+
+
+def _make(path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except FileExistsError:
+        raise UsageError(f"{path} exists already; choose another name, or continue it with --resume {path}") from None
+    except OSError as error:
+        raise RunError(f"cannot create {path}: {error.strerror}") from None
+    return path
+
+
+def _pretty(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()

@@ -1,0 +1,84 @@
+"""What the training loop tells its listeners, as it happens. A listener is any function that takes an event."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from foveal.run.checkpoint import EpochRow
+
+
+@dataclass(frozen=True)
+class Started:
+    """The loop begins, or goes on after `updates` updates. epochs: the most that there will be.
+    notes: what is worth telling of the data."""
+
+    run: Path
+    epochs: int
+    steps: int
+    steps_per_epoch: int
+    updates: int
+    images: int
+    validation_images: int
+    batch_size: int
+    lr: float
+    parameters: int
+    threads: int
+    isa: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BatchDone:
+    """One update is made. epoch and step (in it) count from 1; loss and accuracy are of the epoch so far."""
+
+    epoch: int
+    step: int
+    updates: int
+    images: int
+    loss: float
+    accuracy: float
+    lr: float
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch has ended and been validated, and a checkpoint is written."""
+
+    row: EpochRow
+    improved: bool
+
+
+@dataclass(frozen=True)
+class Improved:
+    """The validation loss is the lowest so far and model.safetensors holds these weights. epoch counts from 1."""
+
+    epoch: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that a user should know; training goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Training ends before all epochs are done. epoch: the last one, from 1."""
+
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """All updates are made. kept_epoch: the epoch, from 1, whose weights are kept. seconds: of the whole run."""
+
+    updates: int
+    kept_epoch: int
+    seconds: float
+
+
+Event = Started | BatchDone | EpochDone | Improved | Warned | Stopped | Finished
+Listener = Callable[[Event], None]

@@ -1,0 +1,51 @@
+"""Ctrl-C and SIGTERM as a request: the loop ends the step at hand, saves, and raises `Interrupted`."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from foveal.errors import FovealError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(FovealError):  # noqa: N818 (not an error: what was asked for)
+    """Training was interrupted and saved; the text says how to go on."""
+
+    exit_code = 130
+
+
+@dataclass
+class StopRequest:
+    """Whether a signal has asked the loop to stop."""
+
+    requested: bool = False
+
+    def ask(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler. A second Ctrl-C does not wait for the step: it raises KeyboardInterrupt."""
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+@contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a request while the block runs.
+
+    Outside the main thread, where Python allows no handlers, nothing is changed; a signal that the process was
+    started to ignore stays ignored.
+    """
+    request = StopRequest()
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, request.ask)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

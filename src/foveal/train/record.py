@@ -1,0 +1,115 @@
+"""What config.json says of a training, and the way back from it to a session."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from foveal.data import Dataset
+from foveal.errors import RunError, UsageError
+from foveal.layers import Sequential
+from foveal.layers.base import from_json, to_json
+from foveal.optim import OPTIMIZERS, Optimizer
+from foveal.run.checkpoint import Progress
+from foveal.run.environment import environment
+from foveal.run.folder import RunFolder
+from foveal.train.session import Session
+from foveal.train.settings import TrainSettings
+
+
+def config_of(session: Session, source: str | None, command: Sequence[str]) -> dict[str, Any]:
+    """config.json of a session. source: where the data can be loaded from again, None if they were given as arrays."""
+    data, plan = session.data, session.plan
+    counts = {"train": len(data.train), "validation": session.validation_count, "test": len(data.test or ())}
+    return {
+        "command": list(command),
+        "settings": session.settings.to_json(),
+        "spec": to_json(plan.net),
+        "optimizer": _optimizer_json(session.optimizer),
+        "input_shape": list(plan.input_shape),
+        "parameters": plan.parameter_count,
+        "data": {
+            "source": source,
+            "fingerprint": data.fingerprint,
+            "class_names": list(data.class_names),
+            "split": data.split.to_json(),
+            "counts": counts,
+        },
+        "threads": plan.threads,
+        "isa": plan.isa,
+        "environment": environment(),
+    }
+
+
+def settings_of(folder: RunFolder, config: Mapping[str, Any]) -> TrainSettings:
+    """The settings in config.json. Raises RunError."""
+    try:
+        return TrainSettings.from_json(config["settings"])
+    except (KeyError, TypeError, UsageError) as error:
+        raise _unusable(folder, error) from None
+
+
+def session_of(
+    folder: RunFolder, config: Mapping[str, Any], data: Dataset, threads: int | None, isa: str | None
+) -> Session:
+    """The session that config.json describes. Raises RunError if the data are not those it was begun with."""
+    settings = dataclasses.replace(settings_of(folder, config), threads=threads, isa=isa)
+    try:
+        net, optimizer = from_json(config["spec"]), _optimizer(config["optimizer"])
+    except (KeyError, TypeError, UsageError) as error:
+        raise _unusable(folder, error) from None
+    if not isinstance(net, Sequential):
+        raise RunError(f"{folder.config} is damaged: its spec is not a Sequential")
+    check_data(folder, config, data)
+    return Session(net, optimizer, settings, data)
+
+
+def check_data(folder: RunFolder, config: Mapping[str, Any], data: Dataset) -> None:
+    """Raise RunError unless the data are those the run was begun with, image for image."""
+    try:
+        fingerprint = config["data"]["fingerprint"]
+    except (KeyError, TypeError) as error:
+        raise _unusable(folder, error) from None
+    if data.fingerprint != fingerprint:
+        raise RunError(f"the data of {folder.path} are no longer those it was begun with; train anew")
+
+
+def take_over(session: Session, folder: RunFolder, state: Mapping[str, Any], updates: int) -> None:
+    """Put a checkpoint's state into the session's plan. Raises RunError if it is another network's."""
+    expected = {name: value.shape for name, value in session.plan.state_dict().items()}
+    if {name: value.shape for name, value in state.items()} != expected:
+        raise RunError(f"{folder.checkpoint} does not fit the network in {folder.config}")
+    session.plan.load_state_dict(state)
+    session.plan.updates = updates
+
+
+def extended(folder: RunFolder, config: Mapping[str, Any], progress: Progress, more_epochs: int) -> dict[str, Any]:
+    """config.json for `more_epochs` more; `progress` goes on from where it is.
+
+    Raises UsageError for a training that counts steps, RunError where model.safetensors is newer than the checkpoint:
+    the run was killed between the two, and under another schedule the weights in it would not come out again.
+    """
+    if more_epochs < 1:
+        raise UsageError(f"--epochs +N needs N of at least 1, not {more_epochs}")
+    settings = settings_of(folder, config)
+    if settings.epochs is None:
+        raise UsageError(f"{folder.path} counts --steps, so --epochs cannot extend it")
+    if progress.model_sha256 != folder.model_sha256():
+        raise RunError(
+            f"{folder.path} was killed while saving: finish it first with --resume {folder.path}, then extend"
+        )
+    progress.finished, progress.stale = "", 0
+    longer = dataclasses.replace(settings, epochs=settings.epochs + more_epochs)
+    return {**config, "settings": longer.to_json()}
+
+
+def _optimizer_json(optimizer: Optimizer) -> dict[str, Any]:
+    return {"name": optimizer.name, **dataclasses.asdict(optimizer)}  # type: ignore[call-overload]
+
+
+def _optimizer(values: Mapping[str, Any]) -> Optimizer:
+    return OPTIMIZERS[values["name"]](**{name: value for name, value in values.items() if name != "name"})
+
+
+def _unusable(folder: RunFolder, error: Exception) -> RunError:
+    reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+    return RunError(f"{folder.config} does not fit this version of foveal: {reason}")

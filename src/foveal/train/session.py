@@ -1,0 +1,113 @@
+"""A session: one network, its data and its settings bound to a plan, ready for the loop to make updates with."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.data import Dataset, batch_bounds, epoch_order, moves, parse_augment
+from foveal.errors import DataError, DivergedError, UsageError
+from foveal.layers import BatchNorm, Sequential
+from foveal.layers.base import Layer
+from foveal.optim import Optimizer, Schedule
+from foveal.plan import BatchResult, Plan
+from foveal.run.model_file import Model, image_shape, pack_model, weights_of
+from foveal.train.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Mean loss and accuracy, a fraction, over the validation images."""
+
+    loss: float
+    accuracy: float
+
+
+class Session:
+    """The state of a training is the plan's; everything else here is fixed.
+
+    settings must be resolved. Raises ShapeError or UsageError when network, data and settings do not fit together.
+    """
+
+    def __init__(self, net: Sequential, optimizer: Optimizer, settings: TrainSettings, data: Dataset) -> None:
+        if settings.lr is None or settings.batch_size is None:
+            raise UsageError("the settings must be resolved before a session begins")
+        self.optimizer, self.settings, self.data = optimizer, settings, data
+        self.lr, self.batch_size = settings.lr, settings.batch_size
+        self.classes, self.patience = len(data.class_names), settings.patience
+        self.train_count = len(data.train)
+        self.validation_count = len(data.validation) if data.validation is not None else 0
+        if self.train_count == 0:
+            raise DataError("there are no images to train on")
+        shape = image_shape(data.preprocess)
+        self.plan = Plan(net, shape, self.batch_size, optimizer, settings.seed, settings.threads, settings.isa)
+        if self.plan.classes != self.classes:
+            raise UsageError(f"the network has {self.plan.classes} outputs, but the data {self.classes} classes")
+        scale, shift = data.preprocess.scale, data.preprocess.shift
+        self._train = self.plan.attach(data.train.pixels, data.train.labels, scale, shift)
+        self._validation = None
+        if self.patience is not None and not self.validation_count:
+            raise UsageError("--patience needs validation images, but the data have none")
+        if data.validation is not None and self.validation_count:
+            self._validation = self.plan.attach(data.validation.pixels, data.validation.labels, scale, shift)
+        self._schedule = Schedule(settings.schedule, settings.warmup)
+        self._augment = parse_augment(settings.augment)
+        # batch normalization needs 2 values to have a variance, so it never sees a last batch of 1
+        self._bounds = batch_bounds(self.train_count, self.batch_size, drop_single=has_batch_norm(net))
+        if not self._bounds:
+            raise DataError("batch normalization needs at least 2 images to train on")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self._bounds)
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the whole training."""
+        if self.settings.steps is not None:
+            return self.settings.steps
+        return (self.settings.epochs or 0) * self.steps_per_epoch
+
+    def rate(self, update: int) -> float:
+        """Learning rate of an update, counted from 0 over the whole training."""
+        return self._schedule.rate(self.lr, update, self.total_steps)
+
+    def epoch_order(self, epoch: int) -> NDArray[np.int64]:
+        """The order (N,) in which epoch 0, 1, … goes through the training images."""
+        return epoch_order(self.settings.seed, epoch, self.train_count)
+
+    def update(self, order: NDArray[np.int64], epoch: int, step: int, rate: float) -> BatchResult:
+        """One update, with batch `step` of the epoch's order."""
+        start, end = self._bounds[step]
+        index = order[start:end]
+        _, high, wide = self.plan.input_shape
+        moved = moves(self._augment, self.settings.seed, epoch, index, high, wide)
+        return self.plan.train_on(self._train, index, moved, rate, epoch=epoch, step=step)
+
+    def validate(self) -> Validation | None:
+        """Loss and accuracy over the validation images, None without any."""
+        if self._validation is None:
+            return None
+        result = self.plan.evaluate_on(self._validation)
+        correct = int(np.count_nonzero(result.logits.argmax(axis=1) == self._validation.labels))
+        return Validation(result.loss, correct / self.validation_count)
+
+    def pack_model(self) -> bytes:
+        """model.safetensors with the weights as they are. Raises DivergedError if any is not finite."""
+        weights = weights_of(self.plan.state_dict())
+        for name, value in weights.items():
+            if not np.isfinite(value).all():
+                raise DivergedError(f"{name} is no longer finite; the learning rate was {self.lr:g}, try a lower one")
+        data = self.data
+        return pack_model(Model(self.plan.net, data.preprocess, data.class_names, weights))
+
+
+def has_batch_norm(layer: Layer) -> bool:
+    """Whether a BatchNorm is anywhere in a network."""
+    return isinstance(layer, BatchNorm) or any(has_batch_norm(item) for item in _inside(layer))
+
+
+def _inside(layer: Layer) -> Iterator[Layer]:
+    for value in vars(layer).values():
+        yield from (item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Layer))

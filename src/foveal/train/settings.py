@@ -1,0 +1,239 @@
+"""TrainSettings: every choice of a training, checked once; the flags of `foveal train` are made from its fields.
+
+A field's metadata says what the command line needs: `help`, `choices` (empty: free) and `metavar`. Messages name the
+flag as it is typed. `threads` and `isa` are here because users set them, but no result depends on them, so they are
+never part of a model file.
+"""
+
+import dataclasses
+import difflib
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict
+
+from foveal.errors import UsageError
+from foveal.models import MODELS, settings_of
+from foveal.optim import OPTIMIZERS, schedules
+
+CUSTOM: Final = "custom"  # the model was given as layers, not by name
+AUGMENTS: Final = ("none", "flip", "shift", "standard")
+_MODEL: Final = ("variant", "head", "dropout", "batch_norm", "width")  # settings that only some models take
+_RULE: Final = ("momentum", "nesterov", "weight_decay")  # and only some optimizers
+DEFAULT_EPOCHS: Final = 10
+DEFAULT_VALIDATION: Final = 0.1
+
+
+def _setting(default: Any, help: str, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "metavar": metavar})
+
+
+def flag(name: str) -> str:
+    """The flag of a field: "batch_size" → "--batch-size"."""
+    return "--" + name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """All settings of one training; None stands for "decide when the data are known" (see `resolved`).
+
+    Raises UsageError at construction: a value out of range, two settings that contradict each other, or one that
+    would change nothing.
+    """
+
+    model: str = _setting("lenet", "network to train", tuple(MODELS))
+    variant: str | None = _setting(
+        None, "form of the network (nin: ours, author or caffe)", ("ours", "author", "caffe")
+    )
+    head: str | None = _setting(None, "end of the network: global average pooling or dense layers", ("gap", "fc"))
+    dropout: float | None = _setting(None, "fraction of activations to drop in training", metavar="P")
+    batch_norm: bool | None = _setting(None, "batch normalization after convolutions and hidden dense layers")
+    width: float | None = _setting(None, "multiply the channels of every hidden layer by X", metavar="X")
+    optimizer: str = _setting("momentum", "rule that updates the weights", tuple(OPTIMIZERS))
+    momentum: float | None = _setting(None, "momentum of the optimizer (0.9)", metavar="M")
+    nesterov: bool = _setting(False, "use Nesterov's form of momentum")
+    weight_decay: float = _setting(0.0, "pull weights towards 0 by D times their value", metavar="D")
+    lr: float | None = _setting(None, "learning rate, the schedule's highest (the optimizer's default)", metavar="X")
+    schedule: str = _setting("one-cycle", "how the learning rate changes over the training", schedules.NAMES)
+    warmup: float = _setting(0.0, "fraction of the training in which the rate rises from 0", metavar="FRACTION")
+    epochs: int | None = _setting(None, f"passes over the training images ({DEFAULT_EPOCHS})", metavar="N")
+    steps: int | None = _setting(None, "exact number of updates, instead of --epochs", metavar="N")
+    patience: int | None = _setting(None, "stop after N epochs without a better validation loss", metavar="N")
+    batch_size: int | None = _setting(None, "images in one update (128, less for small data)", metavar="N")
+    size: int | None = _setting(None, "side of the images in pixels (as they are if at most 64, else 64)", metavar="PX")
+    augment: str = _setting("none", "random changes to the training images; standard is flip and shift", AUGMENTS)
+    validation: float | None = _setting(
+        None,
+        f"part of the training images held back to choose by ({DEFAULT_VALIDATION:g}; 0: none)",
+        metavar="FRACTION",
+    )
+    seed: int = _setting(0, "number that all randomness follows from", metavar="N")
+    threads: int | None = _setting(
+        None, "threads to use (all processors allowed); results do not depend on it", metavar="N"
+    )
+    isa: str | None = _setting(
+        None, "instruction set to use (the best there is); results do not depend on it",
+        ("avx2", "avx512", "neon", "baseline", "reference"),
+    )  # fmt: skip
+    skip_bad: bool = _setting(False, "leave out images that cannot be read instead of stopping")
+
+    def __post_init__(self) -> None:
+        self._check_choices()
+        self._check_numbers()
+        self._check_contradictions()
+
+    def _check_choices(self) -> None:
+        for field in dataclasses.fields(self):
+            value, choices = getattr(self, field.name), field.metadata["choices"]
+            if not choices or value is None or (field.name == "model" and value == CUSTOM):
+                continue
+            if value not in choices:
+                near = difflib.get_close_matches(str(value), choices, 1, 0.5)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise UsageError(f"{flag(field.name)} must be one of {', '.join(choices)}, not {value!r}{hint}")
+        for name in ("nesterov", "skip_bad", "batch_norm"):
+            value = getattr(self, name)
+            if not isinstance(value, bool) and not (name == "batch_norm" and value is None):
+                raise UsageError(f"{flag(name)} must be true or false, not {value!r}")
+
+    def _check_numbers(self) -> None:
+        for name in ("epochs", "steps", "patience", "batch_size", "size", "threads"):
+            self._integer(name, 1)
+        self._integer("seed", 0, 2**64 - 1)
+        self._real("lr", 0.0, math.inf, open_low=True)
+        self._real("width", 0.0, math.inf, open_low=True)
+        self._real("weight_decay", 0.0, math.inf)
+        for name in ("dropout", "momentum", "warmup", "validation"):
+            self._real(name, 0.0, 1.0)
+
+    def _integer(self, name: str, low: int, high: int | None = None) -> None:
+        given = getattr(self, name)
+        if given is None:
+            return
+        if isinstance(given, bool) or not isinstance(given, numbers.Integral):
+            raise UsageError(f"{flag(name)} must be an integer, not {given!r}")
+        value = int(given)
+        if value < low:
+            raise UsageError(f"{flag(name)} must be at least {low}, not {value}")
+        if high is not None and value > high:
+            raise UsageError(f"{flag(name)} must be at most {high}, not {value}")
+        object.__setattr__(self, name, value)
+
+    def _real(self, name: str, low: float, high: float, *, open_low: bool = False) -> None:
+        given = getattr(self, name)
+        if given is None:
+            return
+        if isinstance(given, bool) or not isinstance(given, numbers.Real) or not math.isfinite(given):
+            raise UsageError(f"{flag(name)} must be a number, not {given!r}")
+        value = float(given)
+        if value < low or (open_low and value == low):
+            raise UsageError(f"{flag(name)} must be {'above' if open_low else 'at least'} {low:g}, not {given}")
+        if value >= high:
+            raise UsageError(f"{flag(name)} must be below {high:g}, not {given}")
+        object.__setattr__(self, name, value)
+
+    def _check_contradictions(self) -> None:
+        if self.epochs is not None and self.steps is not None:
+            raise UsageError("--epochs and --steps contradict each other: give one of them")
+        if self.patience is not None and self.validation == 0:
+            raise UsageError("--patience needs validation images, but --validation is 0")
+        if self.warmup and self.schedule == "one-cycle":
+            raise UsageError("--warmup would change nothing: the one-cycle schedule has its own; add --schedule cosine")
+        for name in _MODEL:
+            if getattr(self, name) is not None and name not in _model_settings(self.model):
+                owners = [model for model in MODELS if name in settings_of(model)]
+                raise UsageError(
+                    f"{flag(name)} would change nothing with --model {self.model}; it belongs to {_list(owners)}"
+                )
+        for name in _RULE:
+            if getattr(self, name) != getattr(type(self), name) and name not in _rule_settings(self.optimizer):
+                owners = [rule for rule in OPTIMIZERS if name in _rule_settings(rule)]
+                rule = self.optimizer
+                raise UsageError(
+                    f"{flag(name)} would change nothing with --optimizer {rule}; it belongs to {_list(owners)}"
+                )
+        if self.nesterov and self.momentum == 0:
+            raise UsageError("--nesterov needs a --momentum above 0")
+
+    def resolved(self, *, train_count: int, default_lr: float) -> "TrainSettings":
+        """The same settings with lr, epochs and batch_size decided, for `train_count` images.
+
+        Batch size: 128, halved while an epoch would have fewer than 32 batches, but not below 16 (nor above the
+        number of images).
+        """
+        return dataclasses.replace(
+            self,
+            lr=self.lr if self.lr is not None else default_lr,
+            epochs=self.epochs if self.epochs is not None or self.steps is not None else DEFAULT_EPOCHS,
+            batch_size=min(self.batch_size or default_batch_size(train_count), max(train_count, 1)),
+        )
+
+    def model_arguments(self) -> dict[str, Any]:
+        """The settings that were given for the network, by name."""
+        return {name: value for name in _model_settings(self.model) if (value := getattr(self, name)) is not None}
+
+    def optimizer_arguments(self) -> dict[str, Any]:
+        """The settings that were given for the optimizer, by name."""
+        return {name: value for name in _rule_settings(self.optimizer) if (value := getattr(self, name)) is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields by name, as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TrainSettings":
+        """What `to_json` wrote. Raises UsageError for fields that this version does not know."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise UsageError(f"settings that this version of foveal does not know: {', '.join(unknown)}")
+        return cls(**values)
+
+
+class Options(TypedDict, total=False):
+    """The fields of `TrainSettings` beside model and optimizer, as keyword arguments."""
+
+    variant: str
+    head: str
+    dropout: float
+    batch_norm: bool
+    width: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    lr: float | None
+    schedule: str
+    warmup: float
+    epochs: int
+    steps: int
+    patience: int
+    batch_size: int
+    size: int
+    augment: str
+    validation: float
+    seed: int
+    threads: int | None
+    isa: str | None
+    skip_bad: bool
+
+
+def default_batch_size(train_count: int) -> int:
+    """128, halved while an epoch would have fewer than 32 batches, but not below 16."""
+    size = 128
+    while size > 16 and train_count < 32 * size:
+        size //= 2
+    return size
+
+
+def _model_settings(model: str) -> tuple[str, ...]:
+    return () if model == CUSTOM else settings_of(model)
+
+
+def _rule_settings(optimizer: str) -> tuple[str, ...]:
+    known = {field.name for field in dataclasses.fields(OPTIMIZERS[optimizer])}  # type: ignore[arg-type]
+    return tuple(name for name in _RULE if name in known)
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,232 @@
+"""What layers compute, by hand: values, ties, divisors, running statistics, masks, and the type of the result."""
+
+import numpy as np
+import pytest
+from finite_differences import draw_params
+
+from foveal.errors import ShapeError
+from foveal.layers import (
+    AvgPool2d,
+    BatchNorm,
+    Context,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    LayerRandom,
+    MaxPool2d,
+    ReLU,
+    SoftmaxCrossEntropy,
+)
+
+TRAIN, USE = Context(training=True), Context()
+
+
+def image(*rows: list[float]) -> np.ndarray:
+    return np.array([[rows]], np.float64)
+
+
+def test_convolution_does_not_flip_the_kernel() -> None:
+    x = image([0, 0, 0], [0, 1, 0], [0, 0, 0])
+    weight = np.arange(9.0).reshape(1, 1, 3, 3)
+    y, _ = Conv2d(1, 3, padding=1, bias=False).forward(x, {"weight": weight}, USE)
+    assert y[0, 0].tolist() == weight[0, 0, ::-1, ::-1].tolist()  # an impulse shows the kernel turned round
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (Conv2d(3, 3, padding=1), (2, 2, 4, 5)),
+        (Conv2d(2, (2, 3), stride=(2, 1), padding=(1, 0, 2, 1)), (1, 3, 5, 4)),
+        (Conv2d(2, 2, stride=3), (2, 2, 7, 8)),
+        (Conv2d(2, 5, padding="same"), (1, 2, 2, 3)),
+    ],
+    ids=["same", "uneven", "stride_leaves_a_rest", "kernel_larger_than_image"],
+)
+def test_convolution_is_the_sum_in_its_docstring(layer: Conv2d, shape: tuple[int, ...]) -> None:
+    x, params = np.random.default_rng(0).standard_normal(shape), draw_params(layer, shape[1:])
+    (top, _, left, _), (rows, columns) = layer.geometry(shape[1:])
+    expected = np.zeros((shape[0], layer.filters, rows, columns))
+    for n, o, y, c in np.ndindex(expected.shape):
+        total = params["bias"][o]
+        for i, kh, kw in np.ndindex(shape[1], *layer.kernel):
+            h, w = y * layer.strides[0] + kh - top, c * layer.strides[1] + kw - left
+            if 0 <= h < shape[2] and 0 <= w < shape[3]:
+                total += params["weight"][o, i, kh, kw] * x[n, i, h, w]
+        expected[n, o, y, c] = total
+    np.testing.assert_allclose(layer.forward(x, params, USE)[0], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_convolution_adjoint_identity() -> None:
+    layer, random = Conv2d(4, 3, stride=2, padding=(1, 0, 2, 1), bias=False), np.random.default_rng(0)
+    x, weight = random.standard_normal((2, 3, 6, 7)), random.standard_normal((4, 3, 3, 3))
+    y, saved = layer.forward(x, {"weight": weight}, TRAIN)
+    g = random.standard_normal(y.shape)
+    dx, dparams = layer.backward(g, saved, {"weight": weight}, TRAIN)
+    assert (y * g).sum() == pytest.approx((x * dx).sum(), rel=1e-12)
+    assert (y * g).sum() == pytest.approx((weight * dparams["weight"]).sum(), rel=1e-12)
+
+
+def test_first_maximum_in_row_order_takes_the_gradient() -> None:
+    pool = MaxPool2d(2)
+    x = image([5, 5, 1, 2], [5, 5, 2, 2])
+    y, saved = pool.forward(x, {}, TRAIN)
+    assert y.tolist() == [[[[5, 2]]]]
+    dx, _ = pool.backward(np.array([[[[10.0, 20.0]]]]), saved, {}, TRAIN)
+    assert dx[0, 0].tolist() == [[10, 0, 0, 20], [0, 0, 0, 0]]
+
+
+def test_overlapping_windows_add_their_gradients() -> None:
+    pool = MaxPool2d(2, 1)
+    x = image([0, 0, 0], [0, 9, 0], [0, 0, 0])
+    _, saved = pool.forward(x, {}, TRAIN)
+    dx, _ = pool.backward(np.array([[[[1.0, 2], [4, 8]]]]), saved, {}, TRAIN)
+    assert dx[0, 0].tolist() == [[0, 0, 0], [0, 15, 0], [0, 0, 0]]
+
+
+def test_border_never_wins_the_maximum() -> None:
+    y, _ = MaxPool2d(3, 2, padding=1, ceil_mode=True).forward(-np.ones((1, 1, 4, 4)), {}, USE)
+    assert (y == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("pool", "divisors"),
+    [
+        (AvgPool2d(3, 2, padding=1), [[4, 6, 4], [6, 9, 6], [4, 6, 4]]),
+        (AvgPool2d(3, 2, padding=1, count_padding=True), [[9] * 3] * 3),
+        (AvgPool2d(2, 2), [[4, 4], [4, 4]]),
+        (AvgPool2d(2, 2, ceil_mode=True), [[4, 4, 2], [4, 4, 2], [2, 2, 1]]),
+        # windows start at -1 and 2; one more, of ceil_mode, would start at 5, outside
+        (AvgPool2d(3, 3, padding=1, ceil_mode=True, count_padding=True), [[9, 9], [9, 9]]),
+        (AvgPool2d(4, 3, padding=1, ceil_mode=True, count_padding=True), [[16, 16], [16, 16]]),
+        (AvgPool2d(4, 4, padding=1, ceil_mode=True, count_padding=True), [[16, 12], [12, 9]]),
+        (AvgPool2d(4, 4, padding=1, ceil_mode=True), [[9, 6], [6, 4]]),
+    ],
+    ids=[
+        "padding_not_counted", "padding_counted", "rest_dropped", "hanging_window", "next_would_start_outside",
+        "just_fits", "hanging_beyond_counted_padding", "hanging_beyond_padding",
+    ],
+)  # fmt: skip
+def test_average_divisors(pool: AvgPool2d, divisors: list[list[int]]) -> None:
+    assert pool.divisors((1, 5, 5)).tolist() == divisors
+
+
+def test_average_of_ones_is_one_unless_padding_counts() -> None:
+    x = np.ones((1, 1, 5, 5))
+    assert (AvgPool2d(3, 2, padding=1, ceil_mode=True).forward(x, {}, USE)[0] == 1).all()
+    y, _ = AvgPool2d(3, 2, padding=1, count_padding=True).forward(x, {}, USE)
+    assert y[0, 0, 0, 0] == pytest.approx(4 / 9)
+
+
+def test_global_average() -> None:
+    x = np.arange(12.0).reshape(1, 2, 2, 3)
+    y, saved = GlobalAvgPool().forward(x, {}, USE)
+    assert y.tolist() == [[2.5, 8.5]]
+    dx, _ = GlobalAvgPool().backward(np.array([[6.0, 12.0]]), saved, {}, USE)
+    assert dx[0, :, 0, 0].tolist() == [1, 2]
+
+
+def bn_params(**values: list[float]) -> dict[str, np.ndarray]:
+    start = {"weight": [1.0], "bias": [0.0], "running_mean": [0.0], "running_var": [1.0]} | values
+    return {name: np.array(value) for name, value in start.items()}
+
+
+def test_batch_norm_running_values_by_hand() -> None:
+    params = bn_params(running_mean=[10.0], running_var=[2.0])
+    x = np.array([[1.0], [2.0], [3.0], [6.0]])  # mean 3; squares 4 1 0 9: biased 3.5, unbiased 14/3
+    y, _ = BatchNorm(eps=0.5, momentum=0.25).forward(x, params, TRAIN)
+    assert y[:, 0] == pytest.approx([-1, -0.5, 0, 1.5])  # √(3.5 + 0.5) = 2: the biased one normalises
+    assert params["running_mean"] == pytest.approx(0.75 * 10 + 0.25 * 3)
+    assert params["running_var"] == pytest.approx(0.75 * 2 + 0.25 * 14 / 3)
+
+
+def test_batch_norm_takes_images_per_channel() -> None:
+    x = np.array([[[[1.0, 2.0]], [[10.0, 10.0]]], [[[3.0, 6.0]], [[30.0, 30.0]]]])
+    params = {name: np.repeat(value, 2) for name, value in bn_params().items()}
+    y, _ = BatchNorm(eps=0.5).forward(x, params, TRAIN)
+    assert y[:, 0].ravel() == pytest.approx([-1, -0.5, 0, 1.5])
+    assert params["running_mean"] == pytest.approx([0.3, 2.0])
+    assert params["running_var"] == pytest.approx([0.9 + 0.1 * 14 / 3, 0.9 + 0.1 * 400 / 3])
+
+
+def test_batch_norm_in_use_takes_running_values_and_leaves_them() -> None:
+    params = bn_params(weight=[3.0], bias=[7.0], running_mean=[1.0], running_var=[3.5])
+    before = {name: value.copy() for name, value in params.items()}
+    y, _ = BatchNorm(eps=0.5).forward(np.array([[5.0]]), params, USE)  # one value is enough here
+    assert y[0, 0] == pytest.approx(3 * (5 - 1) / 2 + 7)
+    assert params == before
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1, 1)], ids=["vector", "one_pixel"])
+def test_batch_norm_needs_two_values_to_train(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match="at least 2 values per channel"):
+        BatchNorm().forward(np.zeros(shape), draw_params(BatchNorm(), shape[1:]), TRAIN)
+
+
+def test_batch_norm_slots() -> None:
+    slots = list(BatchNorm().param_slots((4, 8, 8)))
+    assert {slot.shape for slot in slots} == {(4,)}
+    assert [(slot.name, slot.kind, slot.init.constant) for slot in slots] == [
+        ("weight", "trainable", 1.0), ("bias", "trainable", 0.0), ("running_mean", "running", 0.0),
+        ("running_var", "running", 1.0),
+    ]  # fmt: skip
+    assert not any(slot.decays for slot in slots if slot.kind == "trainable")
+
+
+def test_weights_decay_and_biases_do_not() -> None:
+    for layer, shape in ((Conv2d(4, 3), (2, 8, 8)), (Dense(4), (18,))):
+        weight, bias = layer.param_slots(shape)
+        assert (weight.decays, bias.decays) == (True, False)
+        assert weight.init.deviation == pytest.approx((2 / 18) ** 0.5)  # fan-in of both: 18
+        assert (bias.init.constant, bias.init.deviation) == (0.0, 0.0)
+
+
+def test_dropout_keeps_what_the_random_numbers_say() -> None:
+    ctx = Context(training=True, rng=LayerRandom(3, 1, 4, 1), step=4)
+    x = np.random.default_rng(0).standard_normal((4, 5, 6, 7)).astype(np.float32)
+    y, saved = Dropout(0.3).forward(x, {}, ctx)
+    kept = ctx.rng.uniform(x.shape) >= 0.3
+    assert (y == np.where(kept, x * np.float32(1 / 0.7), 0)).all()
+    dx, _ = Dropout(0.3).backward(np.ones_like(x), saved, {}, ctx)
+    assert (dx == np.where(kept, np.float32(1 / 0.7), 0)).all()
+    assert abs(kept.mean() - 0.7) < 4 * (0.21 / x.size) ** 0.5
+
+
+def test_dropout_is_the_identity_in_use() -> None:
+    x = np.ones((2, 3))
+    assert Dropout(0.9).forward(x, {}, USE)[0] is x
+
+
+def test_relu_at_zero_passes_no_gradient() -> None:
+    y, saved = ReLU().forward(np.array([[-1.0, 0.0, 2.0]]), {}, USE)
+    assert y.tolist() == [[0, 0, 2]]
+    assert ReLU().backward(np.ones((1, 3)), saved, {}, USE)[0].tolist() == [[0, 0, 1]]
+
+
+def test_softmax_cross_entropy_by_hand() -> None:
+    loss, _ = SoftmaxCrossEntropy().forward(np.log(np.array([[1.0, 2, 5], [3, 3, 2]])), np.array([2, 0]))
+    assert loss == pytest.approx(-(np.log(5 / 8) + np.log(3 / 8)) / 2)
+
+
+def test_softmax_cross_entropy_of_huge_scores_is_finite() -> None:
+    loss, saved = SoftmaxCrossEntropy().forward(np.array([[1e4, -1e4]]), np.array([1]))
+    assert loss == 2e4
+    assert SoftmaxCrossEntropy().backward(saved, np.array([1])).tolist() == [[1, -1]]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (Conv2d(3, 3, padding=1), (2, 2, 5, 5)), (Dense(3), (2, 5)), (BatchNorm(), (4, 3)), (BatchNorm(), (2, 3, 2, 2)),
+        (MaxPool2d(2), (2, 3, 4, 4)), (AvgPool2d(3, 2, 1, ceil_mode=True), (2, 3, 4, 4)),
+        (GlobalAvgPool(), (2, 3, 4, 4)), (Flatten(), (2, 3, 2, 2)), (ReLU(), (2, 3)), (Dropout(0.5), (2, 3, 2, 2)),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Layer) else "",
+)  # fmt: skip
+def test_float32_stays_float32(layer: Layer, shape: tuple[int, ...]) -> None:
+    params = {name: value.astype(np.float32) for name, value in draw_params(layer, shape[1:]).items()}
+    y, saved = layer.forward(np.ones(shape, np.float32), params, TRAIN)
+    dx, dparams = layer.backward(np.ones_like(y), saved, params, TRAIN)
+    assert {array.dtype for array in (y, dx, *dparams.values(), *params.values())} == {np.dtype(np.float32)}

@@ -1,0 +1,201 @@
+"""Models: the networks as published or stated, their sizes, settings, and what is refused."""
+
+import inspect
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from foveal.errors import UsageError
+from foveal.layers import AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, GlobalAvgPool, MaxPool2d, ReLU, Sequential
+from foveal.models import MODELS, advice, build, lenet, mlp, nin, settings_of, vgg
+
+Shape = tuple[int, int, int]
+
+
+def parameters(net: Sequential, shape: Shape) -> int:
+    """Trainable numbers; running statistics are not counted."""
+    slots = [slot for layer, before, _ in net.shapes(shape) for slot in layer.param_slots(before)]
+    return sum(slot.size for slot in slots if slot.kind == "trainable")
+
+
+def kinds(net: Sequential) -> Counter[str]:
+    return Counter(layer.kind for layer in net.layers)
+
+
+SIZES = {
+    # NIN on CIFAR-10 has 966,986 parameters
+    "nin": (nin(10), (3, 32, 32), 966_986),
+    "nin_hundred_classes": (nin(100), (3, 32, 32), 966_986 + 90 * 193),
+    "nin_fc": (nin(10, head="fc"), (3, 32, 32), 966_986 + 640 * 10 + 10),
+    "nin_batch_norm": (nin(10, batch_norm=True), (3, 32, 32), 966_986 + 160 + 96 + 192 * 6),
+    "lenet": (lenet(10), (1, 28, 28), 32 * 26 + 64 * (800 + 1) + 128 * (7 * 7 * 64 + 1) + 10 * 129),
+    "lenet_gap": (lenet(10, head="gap"), (1, 28, 28), 32 * 26 + 64 * 801 + 10 * 65),
+    "mlp": (mlp(10), (1, 28, 28), 800 * 785 + 800 * 801 + 10 * 801),
+    "mlp_one_hidden": (mlp(10, hidden=(32,)), (1, 28, 28), 32 * 785 + 10 * 33),
+    "mlp_no_hidden": (mlp(10, hidden=()), (1, 28, 28), 10 * 785),
+    "vgg": (
+        vgg(10),
+        (3, 32, 32),
+        9 * (3 * 64 + 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 256 * 256) + 2 * 2 * (64 + 128 + 256) + 10 * 257,
+    ),
+    "vgg_fc_without_bn": (
+        vgg(10, head="fc", batch_norm=False),
+        (3, 32, 32),
+        9 * (3 * 64 + 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 256 * 256)
+        + 2 * (64 + 128 + 256)
+        + 256 * (8 * 8 * 256 + 1)
+        + 10 * 257,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_numbers_of_parameters(case: str) -> None:
+    net, shape, expected = SIZES[case]
+    assert parameters(net, shape) == expected
+
+
+def test_multiply_adds_of_nin() -> None:
+    assert nin(10).flops((3, 32, 32)) / 2 == pytest.approx(222.5e6, rel=1e-3)  # pooling is not counted
+
+
+def test_lenet_is_as_stated() -> None:
+    assert [repr(layer).split("(")[0] for layer in lenet(10).layers] == [
+        "Conv2d", "ReLU", "MaxPool2d", "Conv2d", "ReLU", "MaxPool2d", "Flatten", "Dense", "ReLU", "Dense",
+    ]  # fmt: skip
+    assert lenet(10).layers[3] == Conv2d(64, 5, padding="same")
+
+
+def test_vgg_is_as_stated() -> None:
+    net = vgg(10)
+    assert kinds(net) == {"Conv2d": 6, "BatchNorm": 6, "ReLU": 6, "MaxPool2d": 2, "GlobalAvgPool": 1, "Dense": 1}
+    assert [layer.filters for layer in net.layers if isinstance(layer, Conv2d)] == [64, 64, 128, 128, 256, 256]
+    assert not any(layer.bias for layer in net.layers if isinstance(layer, Conv2d))
+    assert net.layers[:4] == (Conv2d(64, 3, padding="same", bias=False), BatchNorm(), ReLU(), net.layers[3])
+
+
+@pytest.mark.parametrize(
+    ("variant", "second", "rectified"),
+    [("ours", AvgPool2d, False), ("author", MaxPool2d, True), ("caffe", AvgPool2d, True)],
+)
+def test_variants_of_nin(variant: str, second: type, rectified: bool) -> None:
+    net = nin(10, variant=variant)  # type: ignore[arg-type]
+    pools = [layer for layer in net.layers if isinstance(layer, (MaxPool2d, AvgPool2d))]
+    assert pools == [MaxPool2d(3, 2, ceil_mode=True), second(3, 2, ceil_mode=True)]
+    assert isinstance(net.layers[-1], GlobalAvgPool)
+    assert isinstance(net.layers[-2], ReLU if rectified else Conv2d)
+    places = [position for position, layer in enumerate(net.layers) if isinstance(layer, Dropout)]
+    assert [net.layers[place - 1] for place in places] == pools
+    assert [net.layers[place] for place in places] == [Dropout(0.5)] * 2
+    maps = [after for _, _, after in net.shapes((3, 32, 32)) if len(after) == 3]
+    assert sorted({after[1] for after in maps}, reverse=True) == [32, 16, 8]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("side", [8, 9, 28, 32, 33])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sizes_of_images(name: str, side: int, channels: int) -> None:
+    assert build(name, 7, (channels, side, side)).out_shape((channels, side, side)) == (7,)
+
+
+def every_setting(name: str) -> list[tuple[str, object]]:
+    values = {
+        "head": ["gap", "fc"], "dropout": [0.0, 0.25], "batch_norm": [False, True], "width": [0.25, 1.0, 2.0],
+        "variant": ["ours", "author", "caffe"],
+    }  # fmt: skip
+    return [(setting, value) for setting in settings_of(name) for value in values[setting]]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_setting_changes_the_network(name: str) -> None:
+    start = {key: item.default for key, item in inspect.signature(MODELS[name]).parameters.items()}
+    for setting, value in every_setting(name):
+        net = build(name, 10, (3, 32, 32), **{setting: value})
+        assert net.out_shape((3, 32, 32)) == (10,)
+        assert (net == build(name, 10, (3, 32, 32))) == (value == start[setting])
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("width", [0.01, 0.25, 0.5, 1.5, 2])
+def test_widths_are_multiples_of_sixteen(name: str, width: float) -> None:
+    hidden = [
+        getattr(layer, "filters", getattr(layer, "units", 16))
+        for layer in build(name, 16, (3, 32, 32), width=width).layers
+    ]
+    assert all(channels % 16 == 0 and channels >= 16 for channels in hidden)
+
+
+@pytest.mark.parametrize("name", ["lenet", "mlp", "vgg"])
+def test_batch_norm_comes_with_convolutions_without_bias(name: str) -> None:
+    layers = build(name, 10, (3, 32, 32), batch_norm=True).layers
+    for layer, after in itertools.pairwise(layers):
+        if isinstance(layer, (Conv2d, Dense)):
+            assert isinstance(after, BatchNorm)
+            assert not layer.bias
+
+
+@pytest.mark.parametrize(("wrong", "meant"), [("nim", "nin"), ("le-net", "lenet"), ("vgg16", "vgg"), ("MLP ", None)])
+def test_unknown_models(wrong: str, meant: str | None) -> None:
+    words = f"did you mean {meant}\\?" if meant else "there are mlp, lenet, nin, vgg"
+    with pytest.raises(UsageError, match=f"no model is called '{wrong}'; {words}"):
+        build(wrong, 10, (3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "words"),
+    [
+        ("lenet", "batchnorm", "did you mean batch_norm"),
+        ("nin", "varient", "did you mean variant"),
+        ("mlp", "head", "there are dropout, batch_norm, width"),
+        ("vgg", "variant", "there are head, dropout, batch_norm, width"),
+    ],
+)
+def test_settings_a_model_does_not_take(name: str, setting: str, words: str) -> None:
+    with pytest.raises(UsageError, match=f"model {name} has no setting '{setting}'; {words}"):
+        build(name, 10, (3, 32, 32), **{setting: 1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"head": "flat"}, "head must be gap or fc"), ({"variant": "mine"}, "variant must be ours, author or caffe"),
+        ({"width": 0}, "width must be"), ({"width": float("inf")}, "width must be"),
+        ({"width": float("nan")}, "width must be"), ({"dropout": 1.0}, "Dropout"),
+    ],
+    ids=["head", "variant", "no_width", "infinite_width", "nan_width", "dropout"],
+)  # fmt: skip
+def test_settings_out_of_range(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        build("nin", 10, (3, 32, 32), **settings)
+
+
+@pytest.mark.parametrize(("name", "least"), [("lenet", 4), ("vgg", 4), ("nin", 6)])
+def test_images_too_small(name: str, least: int) -> None:
+    assert build(name, 10, (3, least, least)).out_shape((3, least, least)) == (10,)
+    with pytest.raises(UsageError) as caught:
+        build(name, 10, (3, 2, 40))
+    assert str(caught.value) == (
+        f"images of 40×2 pixels are too small for model {name}; it needs at least {least}×{least}"
+    )
+
+
+def test_advice_on_dropout_before_batch_norm() -> None:
+    (line,) = advice(Sequential(Conv2d(4, 3), Dropout(0.2), ReLU(), BatchNorm(), Dropout(0.1)))
+    assert line.startswith("layer 1 (Dropout) comes before layer 3 (BatchNorm)")
+    assert advice(Sequential(BatchNorm(), Dropout(0.5))) == ()
+    assert advice(Sequential(Dropout(0.0), BatchNorm())) == ()
+    assert len(advice(nin(10, batch_norm=True))) == 2
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_defaults_need_no_advice(name: str) -> None:
+    assert advice(build(name, 10, (3, 32, 32))) == ()
+
+
+def test_he_normal_deviations() -> None:
+    for layer, before, _ in vgg(10).shapes((3, 32, 32)):
+        if isinstance(layer, Conv2d):
+            (weight,) = layer.param_slots(before)
+            assert weight.init.deviation == pytest.approx(np.sqrt(2 / (9 * before[0])))

@@ -1,0 +1,82 @@
+"""Integer arithmetic of shapes: where the padding goes and how many windows fit."""
+
+import itertools
+
+import pytest
+
+from foveal.errors import ShapeError, UsageError
+from foveal.layers import AvgPool2d, Conv2d, Dense, GlobalAvgPool, MaxPool2d, ReLU, Sequential
+from foveal.shapes import normalise_padding, output_length, padded_channels, pads, pair
+
+
+def test_same_gives_the_size_divided_by_the_stride_rounded_up() -> None:
+    for size, kernel, stride in itertools.product(range(1, 12), range(1, 6), range(1, 5)):
+        top, bottom, left, right = pads("same", (size, 7), (kernel, 3), (stride, 1))
+        assert output_length(size, kernel, stride, top, bottom) == -(-size // stride)
+        assert bottom - top in (0, 1)  # the odd one goes after
+        assert (left, right) == (1, 1)
+
+
+def test_other_paddings() -> None:
+    assert pads("valid", (5, 5), (3, 3), (1, 1)) == (0, 0, 0, 0)
+    assert pads(2, (5, 5), (3, 3), (1, 1)) == (2, 2, 2, 2)
+    assert pads((1, 2, 3, 4), (5, 5), (3, 3), (1, 1)) == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("ceil", [False, True])
+def test_windows_counted_one_by_one(ceil: bool) -> None:
+    for size, kernel, stride, before, after in itertools.product(range(1, 9), range(1, 5), range(1, 5), (0, 1), (0, 1)):
+        if size + before + after < kernel or (ceil and 2 * max(before, after) > kernel):  # what pools refuse
+            continue
+        length, count = size + before + after, 1
+        while count * stride + kernel <= length:  # whole windows
+            count += 1
+        uncovered = (count - 1) * stride + kernel < length
+        if ceil and uncovered and count * stride < before + size:  # one more, if it begins before the end
+            count += 1
+        assert output_length(size, kernel, stride, before, after, ceil=ceil) == count
+
+
+def test_published_poolings() -> None:
+    assert [output_length(size, 3, 2, 0, 0, ceil=True) for size in (32, 16, 28, 14, 8)] == [16, 8, 14, 7, 4]
+
+
+@pytest.mark.parametrize(("channels", "stored"), [(1, 16), (15, 16), (16, 16), (17, 32), (192, 192)])
+def test_padded_channels(channels: int, stored: int) -> None:
+    assert padded_channels(channels) == stored
+
+
+@pytest.mark.parametrize("value", [0, (3,), (1, 2, 3), (3, 0), (2.0, 2), "3"])
+def test_pair_refuses(value: object) -> None:
+    with pytest.raises(UsageError, match="size must be one or two integers of at least 1"):
+        pair(value, "size")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [-1, "full", (1, 2), (0, 0, 0, -1), 1.5])
+def test_padding_refuses(value: object) -> None:
+    with pytest.raises(UsageError, match="padding must be"):
+        normalise_padding(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "words"),
+    [
+        (Conv2d(4, 5), (3, 4, 8), "kernel (5, 5) on images (3, 4, 8)"),
+        (MaxPool2d(3, 2, ceil_mode=True), (96, 2, 2), "MaxPool2d of size (3, 3) on images (96, 2, 2)"),
+        (AvgPool2d(2), (8, 1, 4), "a window of 2 does not fit into 1 with padding 0 + 0"),
+        (Conv2d(4, 3), (10,), "takes images (C, H, W), but its input has shape (10,)"),
+        (MaxPool2d(2), (10,), "takes images"),
+        (GlobalAvgPool(), (10,), "takes images"),
+        (Dense(3), (3, 8, 8), "Dense takes vectors (F,)"),
+    ],
+    ids=["conv_too_large", "max_too_large", "mean_too_large", "conv_vector", "max_vector", "gap_vector", "dense_image"],
+)
+def test_what_does_not_fit_is_named(layer: object, shape: tuple[int, ...], words: str) -> None:
+    with pytest.raises(ShapeError) as caught:
+        layer.out_shape(shape)  # type: ignore[attr-defined]
+    assert words in str(caught.value)
+
+
+def test_sequential_names_the_place() -> None:
+    with pytest.raises(ShapeError, match=r"^layer 2 \(Dense\): Dense takes vectors"):
+        Sequential(Conv2d(4, 3), ReLU(), Dense(10)).out_shape((1, 8, 8))

@@ -1,0 +1,125 @@
+"""Specs are values: immutable, hashable, picklable, saved as JSON and read back; arguments are checked."""
+
+import dataclasses
+import json
+import pickle
+
+import pytest
+
+from foveal.errors import RunError, UsageError
+from foveal.layers import (
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    base,
+    from_json,
+    layer,
+    to_json,
+)
+from foveal.models import nin, vgg
+
+SPECS = [
+    Conv2d(8, 3),
+    Conv2d(8, (3, 5), stride=(2, 1), padding="same", bias=False),
+    Conv2d(8, 3, padding=(0, 1, 2, 3)),
+    MaxPool2d(2),
+    MaxPool2d((3, 2), 2, padding=(1, 0), ceil_mode=True),
+    AvgPool2d(3, 2, padding=1, ceil_mode=True, count_padding=True),
+    GlobalAvgPool(),
+    BatchNorm(),
+    BatchNorm(eps=1e-3, momentum=0.01),
+    Dropout(0.1),
+    Dense(10),
+    Dense(10, bias=False),
+    Flatten(),
+    ReLU(),
+    Sequential(),
+    Sequential(Conv2d(4, 3), ReLU(), Flatten(), Dense(2)),
+    nin(10, variant="author"),
+    vgg(3, head="fc", dropout=0.25),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
+def test_a_spec_is_a_value(spec: Layer) -> None:
+    read_back = from_json(json.loads(json.dumps(to_json(spec))))
+    pickled = pickle.loads(pickle.dumps(spec))
+    for copy in (read_back, pickled):
+        assert copy == spec
+        assert hash(copy) == hash(spec)
+        assert repr(copy) == repr(spec)
+        assert to_json(copy) == to_json(spec)
+    for field in dataclasses.fields(spec):  # type: ignore[arg-type]
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(spec, field.name, None)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
+def test_repr_is_the_constructor_call(spec: Layer) -> None:
+    assert eval(repr(spec)) == spec
+
+
+def test_every_registered_layer_is_in_the_list() -> None:
+    ours = {kind for kind, cls in base._KINDS.items() if cls.__module__.startswith("foveal.")}
+    assert ours == {spec.kind for spec in SPECS}
+
+
+def test_specs_with_other_settings_differ() -> None:
+    assert len(set(SPECS)) == len(SPECS)
+
+
+def test_spellings_of_the_same_layer_are_equal() -> None:
+    assert Conv2d(8, 3, stride=2) == Conv2d(8, (3, 3), stride=(2, 2))
+    assert MaxPool2d(2) == MaxPool2d((2, 2), (2, 2), (0, 0))
+    assert AvgPool2d(3, padding=1) == AvgPool2d(3, 3, padding=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Conv2d(0, 3), r"Conv2d\(filters=...\)"),
+        (lambda: Conv2d(8, 0), r"Conv2d\(kernel_size=...\)"),
+        (lambda: Conv2d(8, 3, stride=0), r"Conv2d\(stride=...\)"),
+        (lambda: Conv2d(8, 3, padding="full"), "padding must be"),  # type: ignore[arg-type]
+        (lambda: MaxPool2d(0), r"MaxPool2d\(size=...\)"),
+        (lambda: AvgPool2d(2, 0), r"AvgPool2d\(stride=...\)"),
+        (lambda: MaxPool2d(3, padding=2), r"MaxPool2d\(padding=...\) must be at most half of size \(3, 3\)"),
+        (lambda: AvgPool2d((4, 1), padding=(2, 1)), r"AvgPool2d\(padding=...\) must be at most half"),
+        (lambda: MaxPool2d(2, padding=-1), r"MaxPool2d\(padding=...\)"),
+        (lambda: BatchNorm(eps=0), r"BatchNorm\(eps=...\)"),
+        (lambda: BatchNorm(momentum=0), r"BatchNorm\(momentum=...\)"),
+        (lambda: BatchNorm(momentum=1.5), r"BatchNorm\(momentum=...\)"),
+        (lambda: Dropout(1), r"Dropout\(p=...\)"),
+        (lambda: Dropout(-0.1), r"Dropout\(p=...\)"),
+        (lambda: Dropout(float("nan")), r"Dropout\(p=...\)"),
+        (lambda: Dense(0), r"Dense\(units=...\)"),
+        (lambda: Dense(2.5), r"Dense\(units=...\)"),  # type: ignore[arg-type]
+        (lambda: Sequential(ReLU(), 3), "item 1 is 3"),  # type: ignore[arg-type]
+    ],
+)
+def test_arguments_out_of_range_are_named(make: object, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        make()  # type: ignore[operator]
+
+
+def test_unknown_kind_names_what_is_missing() -> None:
+    with pytest.raises(RunError, match="kind 'Mystery' that foveal does not know"):
+        from_json({"kind": "Mystery"})
+
+
+def test_settings_of_another_version_are_refused() -> None:
+    with pytest.raises(RunError, match="Dense does not fit this version"):
+        from_json({"kind": "Dense", "units": 3, "dilation": 2})
+
+
+def test_two_layers_of_one_name_are_refused() -> None:
+    with pytest.raises(UsageError, match="a layer named ReLU is already registered by foveal"):
+        layer(type("ReLU", (Layer,), {"__module__": "elsewhere"}))

@@ -1,0 +1,104 @@
+"""Optimizers over five steps, and schedules over whole trainings, against PyTorch's."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foveal.optim import SGD, Adam, Momentum, Optimizer, Schedule
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.peers
+
+RULES: dict[str, tuple[Optimizer, Any, dict[str, Any]]] = {
+    "sgd": (SGD(), torch.optim.SGD, {}),
+    "sgd_decay": (SGD(weight_decay=0.1), torch.optim.SGD, {"weight_decay": 0.1}),
+    "momentum": (Momentum(), torch.optim.SGD, {"momentum": 0.9}),
+    "dampening": (Momentum(0.8, dampening=0.3), torch.optim.SGD, {"momentum": 0.8, "dampening": 0.3}),
+    "nesterov": (
+        Momentum(nesterov=True, weight_decay=0.01),
+        torch.optim.SGD,
+        {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    ),
+    "adam": (Adam(), torch.optim.Adam, {}),
+    "adam_decay": (Adam(weight_decay=0.1), torch.optim.Adam, {"weight_decay": 0.1}),
+    "adam_other_betas": (Adam(0.5, 0.9, 1e-3), torch.optim.Adam, {"betas": (0.5, 0.9), "eps": 1e-3}),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("name", RULES)
+def test_five_steps(name: str, dtype: Any) -> None:
+    """With another rate at each step: where the rate enters matters."""
+    rule, kind, settings = RULES[name]
+    random = np.random.default_rng(0)
+    w = random.standard_normal(50).astype(dtype)
+    state = {slot: np.zeros_like(w) for slot in rule.state}
+    theirs = torch.nn.Parameter(torch.tensor(w))
+    optimizer = kind([theirs], lr=1.0, **settings)
+    for t, lr in enumerate((0.1, 0.05, 0.2, 0.01, 0.1), start=1):
+        gradient = random.standard_normal(50).astype(dtype)
+        optimizer.param_groups[0]["lr"] = lr
+        theirs.grad = torch.tensor(gradient)
+        optimizer.step()
+        rule.update(w, gradient + dtype(rule.weight_decay) * w, state, lr, t)  # the plan adds the decay
+        bound = 20 * t * float(np.finfo(dtype).eps)  # some ten roundings a step
+        np.testing.assert_allclose(w, theirs.detach().numpy(), rtol=bound, atol=bound)
+
+
+def their_rates(make: Any, total: int) -> list[float]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    scheduler, rates = make(optimizer), []
+    for step in range(total):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        if step < total - 1:
+            scheduler.step()
+    return rates
+
+
+TOTALS = [10, 37, 500]
+
+
+@pytest.mark.parametrize("total", TOTALS)
+def test_cosine_ends_at_zero_on_the_last_step(total: int) -> None:
+    theirs = their_rates(lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total - 1), total)
+    ours = [Schedule("cosine").rate(0.3, step, total) for step in range(total)]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("total", TOTALS)
+def test_linear_ends_at_zero_on_the_last_step(total: int) -> None:
+    kind = torch.optim.lr_scheduler.LinearLR
+    theirs = their_rates(lambda optimizer: kind(optimizer, 1.0, 0.0, total_iters=total - 1), total)
+    ours = [Schedule("linear").rate(0.3, step, total) for step in range(total)]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("total", TOTALS)
+def test_one_cycle(total: int) -> None:
+    """PyTorch's peak is at step pct_start · total - 1, ours at 0.3 (total - 1); its end is relative to its start."""
+    share = (0.3 * (total - 1) + 1) / total
+    theirs = their_rates(
+        lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            0.3,
+            total_steps=total,
+            pct_start=share,
+            div_factor=25,
+            final_div_factor=400,
+            cycle_momentum=False,
+        ),
+        total,
+    )
+    ours = [Schedule("one-cycle").rate(0.3, step, total) for step in range(total)]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_warmup_is_a_linear_ramp() -> None:
+    """PyTorch's LinearLR from 1 / (rising + 1) over `rising` steps is the same ramp."""
+    total, rising = 40, 10
+    kind = torch.optim.lr_scheduler.LinearLR
+    theirs = their_rates(lambda optimizer: kind(optimizer, 1 / (rising + 1), 1.0, total_iters=rising), total)
+    ours = [Schedule("constant", warmup=rising / total).rate(0.3, step, total) for step in range(total)]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)

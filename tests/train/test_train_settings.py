@@ -1,0 +1,118 @@
+"""TrainSettings: what is refused, in which words, and what is decided when the data are known."""
+
+import dataclasses
+import math
+import typing
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foveal.errors import UsageError
+from foveal.train.settings import CUSTOM, Options, TrainSettings, default_batch_size, flag
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"epochs": 0}, "--epochs must be at least 1, not 0"),
+    ({"epochs": -3}, "--epochs must be at least 1, not -3"),
+    ({"epochs": 2.5}, "--epochs must be an integer, not 2.5"),
+    ({"epochs": True}, "--epochs must be an integer, not True"),
+    ({"epochs": "ten"}, "--epochs must be an integer, not 'ten'"),
+    ({"steps": 0}, "--steps must be at least 1, not 0"),
+    ({"patience": 0}, "--patience must be at least 1, not 0"),
+    ({"batch_size": 0}, "--batch-size must be at least 1, not 0"),
+    ({"size": 0}, "--size must be at least 1, not 0"),
+    ({"threads": 0}, "--threads must be at least 1, not 0"),
+    ({"seed": -1}, "--seed must be at least 0, not -1"),
+    ({"seed": 2**64}, f"--seed must be at most {2**64 - 1}, not {2**64}"),
+    ({"lr": 0.0}, "--lr must be above 0, not 0.0"),
+    ({"lr": -0.1}, "--lr must be above 0, not -0.1"),
+    ({"lr": math.nan}, "--lr must be a number, not nan"),
+    ({"lr": math.inf}, "--lr must be a number, not inf"),
+    ({"lr": "auto"}, "--lr must be a number, not 'auto'"),
+    ({"weight_decay": -1e-4}, "--weight-decay must be at least 0, not -0.0001"),
+    ({"momentum": 1.0}, "--momentum must be below 1, not 1.0"),
+    ({"dropout": 1.0, "model": "vgg"}, "--dropout must be below 1, not 1.0"),
+    ({"validation": 1.0}, "--validation must be below 1, not 1.0"),
+    ({"warmup": -0.1, "schedule": "cosine"}, "--warmup must be at least 0, not -0.1"),
+    ({"width": 0.0}, "--width must be above 0, not 0.0"),
+    ({"model": "vg"}, "not 'vg'; did you mean vgg?"),
+    ({"model": "transformer"}, "--model must be one of mlp, lenet, nin, vgg"),
+    ({"optimizer": "adamw2"}, "did you mean adam"),
+    ({"schedule": "onecycle"}, "not 'onecycle'; did you mean one-cycle?"),
+    ({"augment": "flips"}, "did you mean flip?"),
+    ({"isa": "avx"}, "--isa must be one of avx2"),
+    ({"nesterov": 1}, "--nesterov must be true or false, not 1"),
+    ({"batch_norm": "yes"}, "--batch-norm must be true or false, not 'yes'"),
+    ({"epochs": 3, "steps": 100}, "--epochs and --steps contradict each other"),
+    ({"patience": 2, "validation": 0}, "--patience needs validation images, but --validation is 0"),
+    ({"warmup": 0.1}, "--warmup would change nothing"),
+    ({"nesterov": True, "optimizer": "adam"}, "--nesterov would change nothing with --optimizer adam"),
+    ({"momentum": 0.5, "optimizer": "sgd"}, "--momentum would change nothing with --optimizer sgd; it belongs to momentum"),
+    ({"momentum": 0.0, "optimizer": "adam"}, "--momentum would change nothing with --optimizer adam"),
+    ({"nesterov": True, "momentum": 0.0}, "--nesterov needs a --momentum above 0"),
+    ({"variant": "caffe"}, "--variant would change nothing with --model lenet; it belongs to nin"),
+    ({"head": "gap", "model": "mlp"}, "--head would change nothing with --model mlp; it belongs to lenet, nin and vgg"),
+    ({"width": 2.0, "model": CUSTOM}, "--width would change nothing with --model custom"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=lambda value: str(value)[:40])
+def test_refused_in_one_line_that_names_the_flag(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        TrainSettings(**arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"model": "vgg", "head": "fc", "dropout": 0, "batch_norm": False, "width": 2},
+        {"model": "nin", "variant": "author"},
+        {"optimizer": "momentum", "nesterov": True, "momentum": 0.8, "weight_decay": 1e-4},
+        {"schedule": "cosine", "warmup": 0.1, "steps": 7},
+        {"epochs": np.int64(3), "lr": np.float32(0.5), "seed": 2**64 - 1, "validation": 0},
+    ],
+    ids=str,
+)
+def test_accepted(arguments: dict[str, Any]) -> None:
+    settings = TrainSettings(**arguments)
+    assert TrainSettings.from_json(settings.to_json()) == settings
+
+
+def test_numbers_are_normalised() -> None:
+    settings = TrainSettings(epochs=np.int64(3), lr=1)
+    assert type(settings.epochs) is int
+    assert type(settings.lr) is float
+
+
+def test_resolved_decides_what_was_left_open() -> None:
+    settings = TrainSettings().resolved(train_count=60000, default_lr=0.05)
+    assert (settings.lr, settings.epochs, settings.batch_size) == (0.05, 10, 128)
+    assert TrainSettings(steps=5).resolved(train_count=9, default_lr=1.0).epochs is None
+
+
+@pytest.mark.parametrize(("count", "size"), [(60000, 128), (4096, 128), (4095, 64), (1437, 32), (1023, 16), (10, 16)])
+def test_batch_size_leaves_32_batches_an_epoch(count: int, size: int) -> None:
+    assert default_batch_size(count) == size
+
+
+def test_batch_is_never_larger_than_the_data() -> None:
+    assert TrainSettings(batch_size=500).resolved(train_count=10, default_lr=1.0).batch_size == 10
+
+
+def test_a_saved_setting_that_is_unknown_is_named() -> None:
+    with pytest.raises(UsageError, match="mystery"):
+        TrainSettings.from_json({**TrainSettings().to_json(), "mystery": 1})
+
+
+def test_every_setting_has_a_flag_and_help() -> None:
+    for field in dataclasses.fields(TrainSettings):
+        assert flag(field.name).startswith("--")
+        assert field.metadata["help"]
+        assert set(field.metadata) == {"help", "choices", "metavar"}
+
+
+def test_the_keyword_arguments_of_fit_are_the_settings() -> None:
+    fields = {field.name for field in dataclasses.fields(TrainSettings)}
+    assert set(typing.get_type_hints(Options)) == fields - {"model", "optimizer"}
