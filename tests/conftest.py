@@ -15,6 +15,7 @@ ALLOWED = Path(__file__).with_name("allowed_skips.txt")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--data", type=Path, default=None, help="folder with fashion-mnist/, cifar10-jpeg.tar.xz, ...")
+    parser.addoption("--full", action="store_true", help="tests/bits: train the networks at full width")
 
 
 def pytest_configure(config: pytest.Config) -> None:

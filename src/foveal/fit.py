@@ -179,7 +179,7 @@ def _dataset(settings: TrainSettings, data: Source) -> tuple[Dataset, str | None
             raise UsageError("--validation would change nothing: the data come with a validation part")
         if isinstance(data, tuple):
             return dataset, None
-        return dataset, str(data) if str(data) == digits.NAME else str(Path(data).absolute())
+        return dataset, digits.NAME if data == digits.NAME else str(Path(data).expanduser().absolute())
     for name in ("size", "validation", "skip_bad"):
         if getattr(settings, name) not in (None, False):
             raise UsageError(f"{flag(name)} would change nothing: the data are loaded already; give it to load_dataset")
@@ -188,7 +188,7 @@ def _dataset(settings: TrainSettings, data: Source) -> tuple[Dataset, str | None
 
 def _load(settings: TrainSettings, source: str | os.PathLike[str] | tuple[Any, Any]) -> Dataset:
     validation = DEFAULT_VALIDATION if settings.validation is None else settings.validation
-    where = source if isinstance(source, tuple) else Path(source)
+    where = source if isinstance(source, (tuple, str)) else Path(source)
     return load_dataset(
         where, validation=validation, size=settings.size, seed=settings.seed, skip_bad=settings.skip_bad
     )

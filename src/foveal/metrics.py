@@ -4,7 +4,7 @@ N images, K classes. All are fractions, from integer counts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ class ClassScores:
     """One class. precision: of the images predicted as it, those that are; recall: of its images, those predicted so;
     f1: their harmonic mean; count: its images. A fraction of nothing is 0."""
 
+    name: str
     precision: float
     recall: float
     f1: float
@@ -53,10 +54,7 @@ class Evaluation:
             "loss": self.loss,
             "count": self.count,
             "class_names": list(self.class_names),
-            "per_class": [
-                {"class": name, "precision": s.precision, "recall": s.recall, "f1": s.f1, "count": s.count}
-                for name, s in zip(self.class_names, self.per_class, strict=True)
-            ],
+            "per_class": [asdict(scores) for scores in self.per_class],
             "confusion": self.confusion.tolist(),
         }
 
@@ -79,7 +77,7 @@ def evaluate_predictions(
             raise DataError(f"{name} must be integers from 0 to {len(class_names) - 1}")
     confusion = np.zeros((len(class_names), len(class_names)), np.int64)
     np.add.at(confusion, (true, predicted), 1)
-    per_class = tuple(_scores(confusion, k) for k in range(len(class_names)))
+    per_class = tuple(_scores(name, confusion, k) for k, name in enumerate(class_names))
     accuracy = int(confusion.trace()) / len(true)
     balanced = _mean([scores.recall for scores in per_class if scores.count])
     return Evaluation(accuracy, balanced, loss, len(true), tuple(class_names), per_class, confusion)
@@ -92,13 +90,14 @@ def _classes(predictions: NDArray[Any], classes: int) -> NDArray[Any]:
         raise ShapeError(f"scores of {predictions.shape[1]} classes do not fit {classes} class names")
     if np.isnan(predictions).any():
         raise DivergedError("the network's scores are not numbers (NaN)")
-    return predictions.argmax(axis=1)
+    chosen: NDArray[np.int64] = predictions.argmax(axis=1)
+    return chosen
 
 
-def _scores(confusion: NDArray[np.int64], k: int) -> ClassScores:
+def _scores(name: str, confusion: NDArray[np.int64], k: int) -> ClassScores:
     hits, predicted, count = int(confusion[k, k]), int(confusion[:, k].sum()), int(confusion[k].sum())
     f1 = 2 * hits / (predicted + count) if predicted + count else 0.0
-    return ClassScores(hits / predicted if predicted else 0.0, hits / count if count else 0.0, f1, count)
+    return ClassScores(name, hits / predicted if predicted else 0.0, hits / count if count else 0.0, f1, count)
 
 
 def _mean(values: list[float]) -> float:

@@ -58,6 +58,23 @@ def test_padding_refuses(value: object) -> None:
         normalise_padding(value)  # type: ignore[arg-type]
 
 
+GEOMETRIES = {
+    "conv_same_with_stride": (Conv2d(1, (3, 2), stride=2, padding="same"), (1, 1, 0, 0), (3, 3)),
+    "conv_four_sides": (Conv2d(1, 3, padding=(0, 1, 2, 3)), (0, 1, 2, 3), (4, 9)),
+    "pool_rest_dropped": (MaxPool2d(2), (0, 0, 0, 0), (2, 3)),
+    "pool_ceil_hangs_below": (MaxPool2d(2, ceil_mode=True), (0, 1, 0, 0), (3, 3)),
+    "pool_ceil_hangs_on_both": (AvgPool2d(4, 4, 1, ceil_mode=True), (1, 2, 1, 1), (2, 2)),
+    "pool_ceil_hangs_right": (AvgPool2d(4, 5, 1, ceil_mode=True), (1, 3, 1, 2), (2, 2)),
+    "pool_border_not_all_used": (MaxPool2d(3, 2, padding=1), (1, 1, 1, 1), (3, 3)),
+}
+
+
+@pytest.mark.parametrize("case", GEOMETRIES)
+def test_geometry_of_images_five_by_six(case: str) -> None:
+    layer, border, outputs = GEOMETRIES[case]
+    assert layer.geometry((1, 5, 6)) == (border, outputs)
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "words"),
     [

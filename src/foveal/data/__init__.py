@@ -1,11 +1,11 @@
 """Data: from files or arrays to pixels with labels, parts and batches.
 
-    images.py      Images, Dataset, Split: what the rest of foveal sees
-    load.py        load_dataset: read, check, split
-    sources/       one file per kind of source
-    decode.py      image files → pixels           cache.py       decoded pixels kept on disk
-    preprocess.py  size and normalisation         split.py       drawing parts by class, finding equal images
-    augment.py     random moves of an image       batches.py     order, bounds and assembly of batches
+images.py      Images, Dataset, Split: what the rest of foveal sees
+load.py        load_dataset: read, check, split
+sources/       one file per kind of source
+decode.py      image files → pixels           cache.py       decoded pixels kept on disk
+preprocess.py  size and normalisation         split.py       drawing parts by class, finding equal images
+augment.py     random moves of an image       batches.py     order, bounds and assembly of batches
 """
 
 from foveal.data.augment import AUGMENTS, Augment, moves, parse_augment

@@ -34,7 +34,7 @@ AUGMENTS: Final = {
 
 
 def parse_augment(text: str) -> Augment:
-    """"none", "flip", "shift", "standard" (flip and shift) or several with commas between → Augment.
+    """ "none", "flip", "shift", "standard" (flip and shift) or several with commas between → Augment.
 
     Raises UsageError for an unknown name, or "none" beside another one.
     """
@@ -50,9 +50,7 @@ def parse_augment(text: str) -> Augment:
     return Augment(any(a.flip for a in chosen), max(a.shift for a in chosen))
 
 
-def moves(
-    augment: Augment, seed: int, epoch: int, index: ArrayLike, height: int, width: int
-) -> NDArray[np.int32]:
+def moves(augment: Augment, seed: int, epoch: int, index: ArrayLike, height: int, width: int) -> NDArray[np.int32]:
     """What happens to the images at `index` (n,) of the training part in `epoch` → int32 (n, 3) [flip 0/1, dy, dx].
 
     dy and dx are even over −m … m, m = `largest_shift` of the side. `assemble` says what they mean. A row depends on

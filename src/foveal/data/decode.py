@@ -74,9 +74,7 @@ def decode_image(path: str | Path, preprocess: Preprocess) -> NDArray[np.uint8]:
     return pixels
 
 
-def decode_files(
-    paths: Sequence[Path], geometry: Geometry
-) -> tuple[NDArray[np.uint8], dict[int, Unreadable]]:
+def decode_files(paths: Sequence[Path], geometry: Geometry) -> tuple[NDArray[np.uint8], dict[int, Unreadable]]:
     """All files, with all threads there are → pixels uint8 (N, H, W, C), and what could not be read, by position."""
     pixels = np.zeros((len(paths), geometry.height, geometry.width, geometry.channels), np.uint8)
     bad: dict[int, Unreadable] = {}

@@ -13,7 +13,7 @@ class Momentum(Optimizer):
     """
 
     name = "momentum"
-    default_lr = 0.05
+    default_lr = 0.02
     state = ("velocity",)
 
     momentum: float = 0.9

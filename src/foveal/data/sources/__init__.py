@@ -17,12 +17,12 @@ SOURCES: Final[tuple[Source, ...]] = (idx.SOURCE, npz.SOURCE, folder.SOURCE)
 
 def read_source(path: str | Path, options: ReadOptions) -> SourceData:
     """Read "digits" or a path. Raises DataError if nothing is there, or nothing that a source takes."""
-    if str(path) == digits.NAME:
+    if path == digits.NAME:  # a folder of that name can be given as ./digits or as a Path
         return digits.read(options)
     place = Path(path).expanduser()
-    if not place.exists():
+    if path == "" or not place.exists():
         near = difflib.get_close_matches(str(path), [digits.NAME], 1, 0.6)
-        raise DataError(f"there is no {path}" + (f"; did you mean {near[0]}?" if near else ""))
+        raise DataError(f"there is no {path or 'path given'}" + (f"; did you mean {near[0]}?" if near else ""))
     for source in SOURCES:
         if source.recognises(place):
             return source.read(place, options)

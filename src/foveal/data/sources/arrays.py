@@ -32,7 +32,7 @@ def from_arrays(
 
 
 def _pixels(where: str, values: Any) -> NDArray[np.uint8]:
-    x: NDArray[Any] = np.asarray(values)
+    x = _array(where, values)
     if x.dtype != np.uint8:
         raise DataError(f"{where}: images must be uint8 from 0 to 255, not {x.dtype}")
     if x.ndim == 3:
@@ -45,7 +45,7 @@ def _pixels(where: str, values: Any) -> NDArray[np.uint8]:
 
 
 def _labels(where: str, values: Any, count: int) -> NDArray[np.int64]:
-    y: NDArray[Any] = np.asarray(values)
+    y = _array(where, values)
     if y.dtype.kind not in "iu":
         raise DataError(f"{where}: labels must be integers, not {y.dtype}")
     if y.ndim == 2 and y.shape[1] == 1:
@@ -57,6 +57,13 @@ def _labels(where: str, values: Any, count: int) -> NDArray[np.int64]:
     if int(y.min()) < 0 or int(y.max()) >= 2**31:
         raise DataError(f"{where}: labels must be 0 or more, and below 2**31; there is {int(y.min())}, {int(y.max())}")
     return y.astype(np.int64)
+
+
+def _array(where: str, values: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise DataError(f"{where}: this is no array: {error}") from None
 
 
 def _check_size(name: str, shape: tuple[int, ...], options: ReadOptions) -> None:

@@ -53,7 +53,7 @@ def short_name(text: str) -> str:
 
 
 def first_few(names: Iterable[str], show: int = 3) -> str:
-    """"a, b, c and 7 more": names as a message shows them; bytes that are no text become "?"."""
+    """ "a, b, c and 7 more": names as a message shows them; bytes that are no text become "?"."""
     listed = [name.encode("utf-8", "replace").decode() for name in names]
     more = f" and {len(listed) - show} more" if len(listed) > show else ""
     return ", ".join(listed[:show]) + more

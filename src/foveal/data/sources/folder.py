@@ -107,8 +107,9 @@ def _list_images(root: Path) -> _Listing:
             _check_text(entry)
             found = [(name, part, entry.name) for name in _images_below(root, entry, listing)]
             if not found:
-                raise DataError(f"{Path(entry.path)} holds no images")
-            listing.files += sorted(found, key=lambda item: os.fsencode(item[0]))
+                raise DataError(f"{entry.path} holds no images")
+            listing.files += found
+    listing.files.sort(key=lambda item: (PARTS.index(item[1]), os.fsencode(item[0])))
     return listing
 
 
@@ -161,9 +162,9 @@ def _below(root: Path, entry: "os.DirEntry[str]") -> str:
 
 
 def _check_text(entry: "os.DirEntry[str]") -> None:
-    if not entry.name.isprintable():
-        shown = first_few([entry.name])
-        raise DataError(f"the class folder {shown!r} has a name that is no text; rename it")
+    """A class name is printed, and written as UTF-8."""
+    if any(c < " " or "\ud800" <= c <= "\udfff" for c in entry.name):
+        raise DataError(f"the class folder {first_few([entry.name])!r} has a name that is no text; rename it")
 
 
 SOURCE: Final = Source("a folder of class folders, perhaps under train/, val/, test/", recognises, read)

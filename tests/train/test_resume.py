@@ -1,0 +1,250 @@
+"""A run that is killed anywhere and resumed ends in the same bits as one that was never interrupted."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import QUIET, SETTINGS
+
+import foveal
+from foveal.errors import DataError, RunError, UsageError
+from foveal.fit import Watch, fit_settings, resume
+from foveal.run import Run
+from foveal.run.checkpoint import Progress, pack_checkpoint, read_checkpoint
+from foveal.train.events import BatchDone
+from foveal.train.interrupt import Interrupted
+from foveal.train.settings import TrainSettings
+
+# Trains in the folder argv[1] until it kills itself: "step N" right after update N; "file NAME K" between writing the
+# temporary file and renaming it, at the K-th writing of that file; "after NAME K" right after that renaming.
+CHILD = """
+import json, os, signal, sys
+from foveal.fit import Watch, fit_settings
+from foveal.train.events import BatchDone
+from foveal.train.settings import TrainSettings
+
+out, settings, every, what, *where = sys.argv[1:]
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+def listen(event):
+    if what == "step" and isinstance(event, BatchDone) and event.updates == int(where[0]):
+        die()
+replace, written = os.replace, []
+def watched(source, target):
+    name = os.path.basename(target)
+    hit = what in ("file", "after") and name == where[0] and written.count(name) + 1 == int(where[1])
+    written.append(name)
+    if hit and what == "file":
+        die()
+    replace(source, target)
+    if hit:
+        die()
+os.replace = watched
+watch = Watch(progress=False, listeners=[listen], checkpoint_every=float(every))
+fit_settings(TrainSettings(**json.loads(settings)), "digits", run_dir=out, watch=watch)
+"""
+
+
+def killed(out: Path, *how: str, every: float = 0, **settings: Any) -> Path:
+    """A run folder as a killed process leaves it."""
+    command = [sys.executable, "-c", CHILD, str(out), json.dumps({**SETTINGS, "threads": 1, **settings}), str(every), *how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return out
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("step", "1"),
+        ("step", "5"),
+        ("step", "8"),
+        ("step", "9"),
+        ("step", "24"),
+        ("file", "last.safetensors", "1"),
+        ("file", "last.safetensors", "7"),
+        ("file", "last.safetensors", "8"),
+        ("file", "model.safetensors", "1"),
+        ("after", "model.safetensors", "1"),
+        ("after", "model.safetensors", "2"),
+        ("after", "last.safetensors", "8"),
+        ("file", "metrics.csv", "2"),
+        ("file", "metrics.csv", "4"),
+        ("file", "evaluation.json", "1"),
+    ],
+    ids=" ".join,
+)
+def test_killed_and_resumed_to_the_same_bits(
+    tmp_path: Path, small_run: Run, result_of: Callable[[Path], Any], how: tuple[str, ...]
+) -> None:
+    out = killed(tmp_path / "run", *how)
+    resume(out, threads=2, watch=QUIET)
+    assert result_of(out) == result_of(small_run.path)
+
+
+def test_killed_before_any_checkpoint_in_a_long_epoch(
+    tmp_path: Path, small_run: Run, result_of: Callable[[Path], Any]
+) -> None:
+    out = killed(tmp_path / "run", "step", "6", every=1e9)
+    assert not (out / "last.safetensors").exists()
+    resume(out, watch=QUIET)
+    assert result_of(out) == result_of(small_run.path)
+
+
+@pytest.mark.parametrize("model", ["lenet", "mlp"])
+def test_killed_with_adam_and_steps(tmp_path: Path, result_of: Callable[[Path], Any], model: str) -> None:
+    settings = {**SETTINGS, "model": model, "optimizer": "adam", "epochs": None, "steps": 13, "schedule": "cosine"}
+    whole = fit_settings(TrainSettings(**settings), "digits", run_dir=tmp_path / "whole", watch=QUIET)
+    out = killed(tmp_path / "run", "step", "10", **settings)
+    resume(out, watch=QUIET)
+    assert result_of(out) == result_of(whole.path)
+    assert resume(out, watch=QUIET).summary()["steps"] == 13
+
+
+def test_the_bits_depend_on_the_seed_and_training_moves_the_loss(tmp_path: Path, small_run: Run) -> None:
+    other = fit_settings(TrainSettings(**{**SETTINGS, "seed": 6}), "digits", run_dir=tmp_path / "b", watch=QUIET)
+    assert other.summary()["model_sha256"] != small_run.summary()["model_sha256"]
+    assert small_run.metrics[-1].train_loss < 0.7 * small_run.metrics[0].train_loss
+
+
+def test_the_same_settings_give_the_same_files(
+    tmp_path: Path, small_run: Run, result_of: Callable[[Path], Any]
+) -> None:
+    watch = Watch(progress=False, checkpoint_every=0)
+    again = fit_settings(TrainSettings(**SETTINGS, threads=1), "digits", run_dir=tmp_path / "b", watch=watch)
+    assert result_of(again.path) == result_of(small_run.path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_resumed_to_the_same_bits(
+    tmp_path: Path, small_run: Run, result_of: Callable[[Path], Any], number: int
+) -> None:
+    def strike(event: object) -> None:
+        if isinstance(event, BatchDone) and event.updates == 11:
+            os.kill(os.getpid(), number)
+
+    out = tmp_path / "run"
+    watch = Watch(progress=False, listeners=[strike])
+    with pytest.raises(Interrupted, match=f"after step 11 and saved; continue with --resume {out}"):
+        fit_settings(TrainSettings(**SETTINGS), "digits", run_dir=out, watch=watch)
+    resume(out, watch=QUIET)
+    assert result_of(out) == result_of(small_run.path)
+
+
+def copy(run: Run, to: Path) -> Path:
+    return Path(shutil.copytree(run.path, to))
+
+
+def test_a_finished_run_is_returned_as_it_is(tmp_path: Path, small_run: Run) -> None:
+    out = copy(small_run, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"}
+    assert resume(out, watch=QUIET).summary()["steps"] == 24
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"} == before
+
+
+def test_more_epochs_extend_a_run(tmp_path: Path, small_run: Run) -> None:
+    out = copy(small_run, tmp_path / "run")
+    run = resume(out, more_epochs=2, watch=QUIET)
+    assert [row.step for row in run.metrics] == [8, 16, 24, 32, 40]
+    assert run.metrics[:3] == small_run.metrics
+    assert run.config["settings"]["epochs"] == 5
+
+
+def test_an_extension_is_refused_where_the_model_is_ahead_of_the_checkpoint(tmp_path: Path) -> None:
+    out = killed(tmp_path / "run", "after", "model.safetensors", "2")
+    with pytest.raises(RunError, match="was killed while saving: finish it first with --resume"):
+        resume(out, more_epochs=1, watch=QUIET)
+
+
+def test_an_extension_of_counted_steps_is_refused(tmp_path: Path) -> None:
+    settings = TrainSettings(**{**SETTINGS, "epochs": None, "steps": 2})
+    out = fit_settings(settings, "digits", run_dir=tmp_path / "run", watch=QUIET).path
+    with pytest.raises(UsageError, match="counts --steps"):
+        resume(out, more_epochs=1, watch=QUIET)
+
+
+def test_a_run_in_use_is_refused(tmp_path: Path, small_run: Run) -> None:
+    out = copy(small_run, tmp_path / "run")
+    with foveal.run.RunFolder(out).lock(), pytest.raises(RunError, match="is in use by process"):
+        resume(out, watch=QUIET)
+
+
+def unfinished(run: Run, to: Path) -> Path:
+    """The run as it was before its first step."""
+    out = copy(run, to)
+    (out / "last.safetensors").unlink()
+    return out
+
+
+def test_changed_data_are_refused(tmp_path: Path, small_run: Run) -> None:
+    out = unfinished(small_run, tmp_path / "run")
+    data = foveal.load_dataset("digits")
+    pixels = data.train.pixels.copy()
+    pixels[0, 0, 0, 0] ^= 1
+    with pytest.raises(RunError, match="are no longer those it was begun with"):
+        resume(out, data=foveal.load_dataset((pixels, data.train.labels)), watch=QUIET)
+
+
+def test_a_run_on_arrays_needs_them_again(tmp_path: Path) -> None:
+    data = foveal.load_dataset("digits", seed=5)
+    settings = TrainSettings(**{**SETTINGS, "epochs": 1})
+    out = fit_settings(settings, data, run_dir=tmp_path / "run", watch=QUIET).path
+    (out / "last.safetensors").unlink()
+    with pytest.raises(RunError, match="resume it from Python with data="):
+        resume(out, watch=QUIET)
+    assert resume(out, data=data, watch=QUIET).summary()["epochs"] == 1
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, small_run: Run) -> None:
+    out = unfinished(small_run, tmp_path / "run")
+    (out / "last.safetensors").write_bytes(pack_checkpoint({"0.weight": np.zeros(3, np.float32)}, Progress()))
+    with pytest.raises(RunError, match="does not fit the network in"):
+        resume(out, watch=QUIET)
+
+
+@pytest.mark.parametrize(
+    "change", [{"settings": {"mystery": 1}}, {"settings": {"epochs": 0}}, {"settings": None}, {"spec": {"kind": "Warp"}}, {"optimizer": {}}],
+    ids=str,
+)  # fmt: skip
+def test_a_config_that_cannot_be_used_is_one_clear_line(
+    tmp_path: Path, small_run: Run, change: dict[str, Any]
+) -> None:
+    out = unfinished(small_run, tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(RunError) as caught:
+        resume(out, watch=QUIET)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_data_are_named(tmp_path: Path, small_run: Run) -> None:
+    out = unfinished(small_run, tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    config["data"]["source"] = str(tmp_path / "gone")
+    (out / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match="gone"):
+        resume(out, watch=QUIET)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path, small_run: Run) -> None:
+    out = copy(small_run, tmp_path / "run")
+    data = bytearray((out / "last.safetensors").read_bytes())
+    data[-1] ^= 1
+    (out / "last.safetensors").write_bytes(data)
+    with pytest.raises(RunError, match="is damaged"):
+        resume(out, watch=QUIET)
+
+
+def test_metrics_are_rebuilt_from_the_checkpoint(tmp_path: Path, small_run: Run) -> None:
+    out = killed(tmp_path / "run", "step", "20")
+    (out / "metrics.csv").write_text("nonsense")
+    assert len(read_checkpoint(out / "last.safetensors")[1].rows) == 2
+    resume(out, watch=QUIET)
+    assert len((out / "metrics.csv").read_text().splitlines()) == 4
