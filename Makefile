@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
 PYTEST_ARGS ?=
+NATIVE := $(shell find native -name '*.h' -o -name '*.cc')
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src native -type f -not -name '*.pyc')
 
 .PHONY: demo test test-peers bench lint format dev clean check-machine
@@ -11,56 +12,53 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find src native -type f -not -n
 demo: $(VENV)/.installed
 	$(BIN)/foveal train digits
 
-test: $(VENV)/.tested-with
+test: $(VENV)/.tools $(VENV)/.installed
 	$(BIN)/python -m pytest $(if $(DATA),--data $(DATA)) $(PYTEST_ARGS)
 
-test-peers: $(VENV)/.peers
+test-peers: $(VENV)/.peers $(VENV)/.installed
 	$(BIN)/python -m pytest -m peers tests/peers $(PYTEST_ARGS)
 
-bench: $(VENV)/.peers
+bench: $(VENV)/.peers $(VENV)/.installed
 	$(BIN)/python benchmarks/steps.py
 
-lint: $(VENV)/.tested-with
+lint: $(VENV)/.tools | $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run -Werror $(shell find native -name '*.h' -o -name '*.cc')
+	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
 
-format: $(VENV)/.tested-with
+format: $(VENV)/.tools
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(shell find native -name '*.h' -o -name '*.cc')
+	$(BIN)/clang-format -i $(NATIVE)
 
-# For work on foveal itself: Python changes act at once, native ones after another `make dev` (seconds).
+# For work on foveal itself: changes of Python files act at once, native ones after another `make dev` (seconds).
 dev: $(VENV)/.tools
-	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
-	touch $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable .
+	@touch $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) build dist
 
 # What is missing is named with the command that installs it, before anything is downloaded.
 check-machine:
-	@command -v $(PYTHON) >/dev/null || { echo "foveal needs python3: sudo apt-get install python3 python3-venv python3-dev"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "foveal needs Python 3.11 or newer; $(PYTHON) is older: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "foveal needs Python: sudo apt-get install python3 python3-venv python3-dev"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "foveal needs Python 3.11 or newer, and $(PYTHON) is older: sudo apt-get install python3.11 python3.11-venv python3.11-dev, then make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "foveal needs Python's venv: sudo apt-get install python3-venv"; exit 1; }
 	@$(PYTHON) -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { echo "foveal needs Python's headers: sudo apt-get install python3-dev"; exit 1; }
 	@command -v g++ >/dev/null || { echo "foveal needs a C++ compiler: sudo apt-get install g++"; exit 1; }
 
-$(VENV)/bin/python: | check-machine
+$(BIN)/python: | check-machine
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(SOURCES) | $(VENV)/bin/python
+$(VENV)/.installed: $(SOURCES) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
 	@touch $@
 
-$(VENV)/.tools: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[dev]'
-	@touch $@ $(VENV)/.installed
-
-$(VENV)/.tested-with: $(VENV)/.tools $(VENV)/.installed
+$(VENV)/.tools: requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-$(VENV)/.peers: $(VENV)/.tested-with
+$(VENV)/.peers: Makefile $(VENV)/.tools
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@touch $@

@@ -24,7 +24,7 @@ def test_atomic_write_replaces(tmp_path: Path) -> None:
     write_atomic(path, b"old")
     write_atomic(path, b"new")
     assert path.read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["file"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failing_write_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,15 +35,17 @@ def test_a_failing_write_keeps_the_old_content(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match="cannot write .*file: No space left on device"):
+    with pytest.raises(RunError, match=r"cannot write .*file: No space left on device"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["file"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_lock_refuses_a_second_holder_in_one_line(tmp_path: Path) -> None:
     with locked(tmp_path):
-        with pytest.raises(RunError, match=f"is in use by process {os.getpid()}; wait until it ends or stop it") as caught:
+        with pytest.raises(
+            RunError, match=f"is in use by process {os.getpid()}; wait until it ends or stop it"
+        ) as caught:
             locked(tmp_path).__enter__()
         assert "\n" not in str(caught.value)
     with locked(tmp_path):

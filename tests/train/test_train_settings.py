@@ -47,7 +47,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"patience": 2, "validation": 0}, "--patience needs validation images, but --validation is 0"),
     ({"warmup": 0.1}, "--warmup would change nothing"),
     ({"nesterov": True, "optimizer": "adam"}, "--nesterov would change nothing with --optimizer adam"),
-    ({"momentum": 0.5, "optimizer": "sgd"}, "--momentum would change nothing with --optimizer sgd; it belongs to momentum"),
+    (
+        {"momentum": 0.5, "optimizer": "sgd"},
+        "--momentum would change nothing with --optimizer sgd; it belongs to momentum",
+    ),
     ({"momentum": 0.0, "optimizer": "adam"}, "--momentum would change nothing with --optimizer adam"),
     ({"nesterov": True, "momentum": 0.0}, "--nesterov needs a --momentum above 0"),
     ({"variant": "caffe"}, "--variant would change nothing with --model lenet; it belongs to nin"),

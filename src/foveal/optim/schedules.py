@@ -21,10 +21,11 @@ _RISE, _START, _END = 0.3, 1 / 25, 1e-4
 class Schedule:
     """How the rate changes over a training of a known number of steps.
 
-    constant: lr. cosine: lr (1 + cos πt) / 2, to 0 (Loshchilov and Hutter 2016, arXiv 1608.03983, equation 5). linear:
-    lr (1 - t), to 0. one-cycle: cosine from lr / 25 to lr over the first 30 %, cosine to lr / 10⁴ over the rest (Smith
-    and Topin 2017, arXiv 1708.07120). t runs from 0 at the first step to 1 at the last. warmup: the fraction of all
-    steps over which the rate rises linearly from 0 to what the schedule says; one-cycle has its own.
+    constant: lr. cosine: lr (1 + cos πt) / 2 (Loshchilov and Hutter 2016, arXiv 1608.03983, equation 5). linear:
+    lr (1 - t). For both t = step / total: 0 at the first step, and 1, where the rate is 0, after the last. one-cycle:
+    cosine from lr / 25 to lr over the first 30 %, cosine to lr / 10⁴ at the last step (Smith and Topin 2017, arXiv
+    1708.07120). warmup: the fraction of all steps over which the rate rises linearly from 0 to what the schedule says;
+    one-cycle has its own.
     """
 
     name: str = "constant"
@@ -44,7 +45,8 @@ class Schedule:
         """Rate of update `step` (0 … total - 1); exactly a float32."""
         if not 0 <= step < total:
             raise UsageError(f"step must be from 0 to {total - 1}, not {step}")
-        rate = lr * _share(self.name, step / max(total - 1, 1))
+        last = total - 1 if self.name == "one-cycle" else total
+        rate = lr * _share(self.name, step / max(last, 1))
         rising = self.warmup * total
         if step < rising:
             rate *= (step + 1) / (rising + 1)

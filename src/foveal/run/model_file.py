@@ -41,9 +41,10 @@ class Model:
     def plan(self, *, batch_size: int = 128, threads: int | None = None, isa: str | None = None) -> Plan:
         """A plan that predicts with these weights. Raises RunError if they do not fit the network."""
         plan = Plan(self.net, self.input_shape, batch_size, threads=threads, isa=isa)
-        missing, extra = set(plan.params) - set(self.weights), set(self.weights) - set(plan.params)
-        if missing or extra:
-            raise RunError(f"the model's weights do not fit its network: {', '.join(sorted(missing | extra))}")
+        wanted, given = ({name: array.shape for name, array in side.items()} for side in (plan.params, self.weights))
+        if wanted != given:
+            wrong = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+            raise RunError(f"the model's weights do not fit its network: {', '.join(wrong)}")
         plan.load_state_dict(self.weights)
         return plan
 

@@ -31,7 +31,8 @@ def read(path: Path, options: ReadOptions) -> SourceData:
     Raises DataError, naming the file, if it is damaged, lacks arrays, or holds objects: nothing is unpickled.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is one array, not an .npz file of several")
             pairs = _pairs(path, file.files)

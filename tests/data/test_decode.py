@@ -1,0 +1,197 @@
+"""Decoding: every kind of image that Pillow reads, and what cannot be read."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from foveal.data import Preprocess, decode_image
+from foveal.data.decode import Geometry, choose_geometry, decode_files, read_header
+from foveal.errors import DataError
+
+RGB = np.random.default_rng(3).integers(0, 256, (6, 9, 3), np.uint8)
+
+
+def like(height: int, width: int, channels: int, resample: str = "bilinear") -> Preprocess:
+    return Preprocess(height, width, channels, (0.5,) * channels, (0.25,) * channels, resample)
+
+
+def saved(folder: Path, image: Image.Image, name: str = "image.png", **options: Any) -> Path:
+    image.save(folder / name, **options)
+    return folder / name
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def test_rgb_as_it_is(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(RGB))
+    np.testing.assert_array_equal(decode_image(path, like(6, 9, 3)), RGB)
+    np.testing.assert_array_equal(decode_image(str(path), like(6, 9, 3, "none")), RGB)
+
+
+def test_colour_to_grey_by_rec601(tmp_path: Path) -> None:
+    grey = decode_image(saved(tmp_path, Image.fromarray(RGB)), like(6, 9, 1))
+    assert grey.shape == (6, 9, 1)
+    np.testing.assert_allclose(grey[..., 0], RGB @ [0.299, 0.587, 0.114], atol=0.51)
+
+
+def test_grey_to_colour_by_repetition(tmp_path: Path) -> None:
+    pixels = decode_image(saved(tmp_path, Image.fromarray(RGB[..., 0])), like(6, 9, 3))
+    np.testing.assert_array_equal(pixels, np.repeat(RGB[..., :1], 3, axis=2))
+
+
+@pytest.mark.parametrize("alpha", [0, 51, 255])
+def test_alpha_over_white(tmp_path: Path, alpha: int) -> None:
+    rgba = np.dstack([RGB, np.full((6, 9), alpha, np.uint8)])
+    pixels = decode_image(saved(tmp_path, Image.fromarray(rgba)), like(6, 9, 3))
+    np.testing.assert_allclose(pixels, RGB * (alpha / 255) + 255 * (1 - alpha / 255), atol=1)
+
+
+def test_grey_with_alpha_stays_grey(tmp_path: Path) -> None:
+    image = Image.merge("LA", [Image.fromarray(RGB[..., 0]), Image.new("L", (9, 6), 0)])
+    path = saved(tmp_path, image)
+    assert read_header(path).grey
+    assert (decode_image(path, like(6, 9, 1)) == 255).all()
+
+
+def test_palette(tmp_path: Path) -> None:
+    image = Image.fromarray(RGB).quantize(16)
+    expected = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(decode_image(saved(tmp_path, image), like(6, 9, 3)), expected)
+    np.testing.assert_array_equal(decode_image(saved(tmp_path, image, "image.gif"), like(6, 9, 3)), expected)
+
+
+def test_palette_with_a_transparent_colour(tmp_path: Path) -> None:
+    image = Image.fromarray(RGB).quantize(4)
+    index = np.asarray(image)
+    pixels = decode_image(saved(tmp_path, image, transparency=2), like(6, 9, 3))
+    assert (pixels[index == 2] == 255).all()
+    np.testing.assert_array_equal(pixels[index != 2], np.asarray(image.convert("RGB"))[index != 2])
+
+
+def test_one_bit(tmp_path: Path) -> None:
+    image = Image.fromarray(RGB[..., 0] > 127)
+    path = saved(tmp_path, image)
+    assert read_header(path).grey
+    np.testing.assert_array_equal(decode_image(path, like(6, 9, 1))[..., 0], (RGB[..., 0] > 127) * 255)
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    image = Image.new("CMYK", (9, 6), (0, 255, 255, 0))
+    pixels = decode_image(saved(tmp_path, image, "image.tif"), like(6, 9, 3))
+    np.testing.assert_array_equal(pixels, np.broadcast_to([255, 0, 0], (6, 9, 3)))
+    jpeg = decode_image(saved(tmp_path, image, "image.jpg"), like(6, 9, 3))
+    np.testing.assert_allclose(jpeg, np.broadcast_to([255, 0, 0], (6, 9, 3)), atol=3)
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.tif", "image.pgm"])
+def test_sixteen_bits(tmp_path: Path, name: str) -> None:
+    values = np.array([[0, 128, 129, 257], [32768, 65278, 65407, 65535]], np.uint16)
+    path = saved(tmp_path, Image.fromarray(values), name)
+    assert read_header(path).grey
+    expected = (values.astype(int) * 255 + 32767) // 65535
+    np.testing.assert_array_equal(decode_image(path, like(2, 4, 1))[..., 0], expected)
+    assert expected.tolist() == [[0, 0, 1, 1], [128, 254, 255, 255]]
+
+
+def test_sixteen_bits_beyond_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(np.array([[1 << 20]], np.int32)), "deep.tif")
+    with pytest.raises(DataError, match=r"deep\.tif cannot be read: its pixels have more than 16 bits"):
+        decode_image(path, like(1, 1, 1))
+
+
+def test_floating_point_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(np.ones((4, 4), np.float32)), "float.tif")
+    with pytest.raises(DataError, match=r"float\.tif cannot be read: its pixels are floating-point"):
+        decode_image(path, like(4, 4, 1))
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.tif", "image.webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path: Path, orientation: int, name: str) -> None:
+    # what the file must hold so that it shows as RGB when turned as the tag says
+    stored = {
+        1: RGB, 2: RGB[:, ::-1], 3: RGB[::-1, ::-1], 4: RGB[::-1],
+        5: RGB.swapaxes(0, 1), 6: np.rot90(RGB, 1), 7: RGB[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(RGB, -1),
+    }[orientation]  # fmt: skip
+    options = {"lossless": True, "exact": True} if name.endswith("webp") else {}
+    path = saved(tmp_path, Image.fromarray(np.ascontiguousarray(stored)), name, exif=exif(orientation), **options)
+    header = read_header(path)
+    assert (header.height, header.width) == (6, 9)
+    np.testing.assert_array_equal(decode_image(path, like(6, 9, 3)), RGB)
+
+
+def test_damaged_exif_does_not_lose_the_image(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(RGB), "image.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
+    assert decode_image(path, like(6, 9, 3)).shape == (6, 9, 3)
+
+
+def test_shorter_side_to_size_then_centre(tmp_path: Path) -> None:
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 255  # the centre square
+    pixels = decode_image(saved(tmp_path, Image.fromarray(wide)), like(10, 10, 3))
+    assert (pixels[:, 1:-1] == 255).all()
+    tall = decode_image(saved(tmp_path, Image.fromarray(wide.swapaxes(0, 1))), like(10, 10, 3))
+    np.testing.assert_array_equal(tall, pixels.swapaxes(0, 1))
+
+
+def test_a_strip_of_one_pixel_is_not_blown_up(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.new("L", (60000, 1), 77))
+    assert (decode_image(path, like(64, 64, 1)) == 77).all()
+
+
+def test_large_jpeg_decodes_at_reduced_scale_to_nearly_the_same(tmp_path: Path) -> None:
+    ramp = np.add.outer(np.arange(800), np.arange(1000)).astype(np.float64) / 1798 * 255
+    path = saved(tmp_path, Image.fromarray(ramp.astype(np.uint8)), "large.jpg", quality=95)
+    pixels = decode_image(path, like(40, 50, 1))[..., 0]
+    expected = ramp.reshape(40, 20, 50, 20).mean(axis=(1, 3))
+    np.testing.assert_allclose(pixels, expected, atol=4)
+
+
+def test_every_thread_count_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [saved(tmp_path, Image.fromarray(np.roll(RGB, i)), f"{i}.png") for i in range(9)]
+    results = []
+    for threads in (1, 4):
+        monkeypatch.setattr("foveal.data.decode.default_threads", lambda threads=threads: threads)
+        pixels, bad = decode_files(paths, Geometry(5, 5, 3))
+        assert not bad
+        results.append(pixels)
+    np.testing.assert_array_equal(*results)
+    assert choose_geometry(paths, None) == Geometry(6, 9, 3)
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.jpg", "image.gif", "image.bmp", "image.tif", "image.webp"])
+@pytest.mark.parametrize("cut", [0.1, 0.6])
+def test_cut_files_are_named(tmp_path: Path, name: str, cut: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    path = saved(tmp_path, Image.fromarray(noise), name)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(cut * len(whole))])
+    with pytest.raises(DataError, match=f"{name} cannot be read: ") as raised:
+        decode_image(path, like(40, 40, 3))
+    assert "\n" not in str(raised.value)
+
+
+def test_missing_and_foreign_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.png cannot be read: no such file"):
+        decode_image(tmp_path / "gone.png", like(4, 4, 3))
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(DataError, match=r"text\.png cannot be read: not an image that Pillow knows"):
+        decode_image(tmp_path / "text.png", like(4, 4, 3))
+
+
+def test_decompression_bomb_is_refused_by_name(tmp_path: Path) -> None:
+    plain = io.BytesIO()
+    Image.new("1", (8, 8)).save(plain, "bmp")
+    header = bytearray(plain.getvalue())
+    header[18:26] = (30000).to_bytes(4, "little") * 2
+    (tmp_path / "bomb.bmp").write_bytes(header)
+    with pytest.raises(DataError, match=r"bomb\.bmp cannot be read: too many pixels"):
+        decode_image(tmp_path / "bomb.bmp", like(8, 8, 1))

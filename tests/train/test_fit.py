@@ -1,0 +1,272 @@
+"""`fit`: what it makes of its arguments, and that every setting has its effect."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import QUIET, SETTINGS
+
+import foveal as fv
+from foveal.errors import DivergedError, ShapeError, UsageError
+from foveal.fit import fit_settings
+from foveal.fit import test_images as images_of_test_part
+from foveal.kernels import available_isas
+from foveal.run import Run
+from foveal.train.events import Event, Started, Warned
+from foveal.train.session import has_batch_norm
+from foveal.train.settings import TrainSettings
+
+EXACT = [isa for isa in available_isas() if isa not in ("baseline", "reference")]  # those that promise the same bits
+
+
+def fit(out: Path, **options: Any) -> Run:
+    """A few steps of a tiny network on the digits."""
+    given = {"model": "mlp", "width": 0.02, "steps": 4, "batch_size": 100, "schedule": "constant", **options}
+    model, data = given.pop("model"), given.pop("data", "digits")
+    given = {name: value for name, value in given.items() if value is not None}
+    return fv.fit(model, data, run_dir=out, progress=False, **given)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return fit(tmp_path_factory.mktemp("plain") / "a")
+
+
+def test_the_summary_has_the_documented_keys(small_run: Run) -> None:
+    summary = small_run.summary()
+    assert list(summary) == [
+        "run", "model", "lr", "epochs", "steps", "train_accuracy", "validation_accuracy", "test_accuracy", "test_loss",
+        "seconds", "search_cost", "data_fingerprint", "model_sha256",
+    ]  # fmt: skip
+    assert (summary["model"], summary["lr"], summary["epochs"], summary["steps"]) == ("mlp", 0.5, 3, 24)
+    assert summary["validation_accuracy"] == small_run.metrics[1].val_accuracy
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_the_folder_has_the_documented_files(small_run: Run) -> None:
+    names = {path.name for path in small_run.path.iterdir()}
+    assert names == {
+        "config.json", "metrics.csv", "model.safetensors", "last.safetensors", "evaluation.json", ".lock",
+    }  # fmt: skip
+
+
+def test_config_says_what_was_done(small_run: Run) -> None:
+    config = small_run.config
+    assert {**config["settings"], **SETTINGS} == config["settings"]
+    assert config["data"]["counts"] == {"train": 1439, "validation": 179, "test": 179}
+    assert config["data"]["source"] == "digits"
+    assert config["environment"]["foveal"] == fv.__version__
+    assert (config["threads"], config["isa"]) == (small_run.plan.threads, small_run.plan.isa)
+
+
+def test_the_evaluation_is_of_the_kept_weights_on_the_test_part(small_run: Run) -> None:
+    data = fv.load_dataset("digits", seed=3)
+    assert data.test is not None
+    written = json.loads((small_run.path / "evaluation.json").read_text())
+    assert written == small_run.evaluate(data.test).to_json()
+    assert written == fv.load_run(small_run.path).evaluate(data.test).to_json()
+    again = images_of_test_part(small_run)
+    assert again is not None
+    assert again.fingerprint() == data.test.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "lenet", "width": 0.5},
+        {"model": "nin", "width": 0.05, "dropout": 0.5},
+        {"width": 0.06},
+        {"dropout": 0.3},
+        {"batch_norm": True},
+        {"optimizer": "sgd"},
+        {"optimizer": "adam"},
+        {"momentum": 0.5},
+        {"nesterov": True},
+        {"weight_decay": 0.1},
+        {"lr": 0.01},
+        {"schedule": "cosine"},
+        {"schedule": "linear"},
+        {"schedule": "one-cycle"},
+        {"schedule": "cosine", "warmup": 0.5},
+        {"steps": 5},
+        {"steps": None, "epochs": 1},
+        {"batch_size": 50},
+        {"augment": "flip"},
+        {"augment": "shift"},
+        {"augment": "standard"},
+        {"validation": 0.2},
+        {"seed": 1},
+    ],
+    ids=str,
+)
+def test_every_setting_changes_the_weights(tmp_path: Path, plain: Run, change: dict[str, Any]) -> None:
+    run = fit(tmp_path / "a", **change)
+    assert run.summary()["model_sha256"] != plain.summary()["model_sha256"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"threads": 1}, {"threads": 2}, {"threads": 3}, *({"isa": isa} for isa in EXACT), {"patience": 1}],
+    ids=str,
+)
+def test_some_settings_change_no_weight(tmp_path: Path, plain: Run, change: dict[str, Any]) -> None:
+    run = fit(tmp_path / "a", **change)
+    assert run.summary()["model_sha256"] == plain.summary()["model_sha256"]
+
+
+def test_head_and_variant_choose_the_network(tmp_path: Path) -> None:
+    gap = fit(tmp_path / "gap", model="lenet", head="gap", width=0.1, steps=1)
+    assert any(isinstance(layer, fv.GlobalAvgPool) for layer in gap.model.net.layers)
+    author = fit(tmp_path / "author", model="nin", variant="author", width=0.1, steps=1)
+    assert isinstance(author.model.net.layers[-2], fv.ReLU)
+
+
+def test_a_network_of_ones_own_and_an_optimizer_object(tmp_path: Path) -> None:
+    net = fv.Sequential(fv.Flatten(), fv.Dense(10))
+    rule = fv.Adam(beta1=0.5)
+    run = fit(tmp_path / "a", model=net, width=None, optimizer=rule)
+    assert run.model.net == net
+    assert run.config["optimizer"]["beta1"] == 0.5
+    assert (run.summary()["model"], run.summary()["lr"]) == ("custom", fv.Adam.default_lr)
+
+
+def test_a_dataset_and_arrays_are_taken(tmp_path: Path, plain: Run) -> None:
+    data = fv.load_dataset("digits")
+    assert fit(tmp_path / "a", data=data).summary()["model_sha256"] == plain.summary()["model_sha256"]
+    assert fit(tmp_path / "b", data=(data.train.pixels, data.train.labels)).summary()["steps"] == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 16}, "--size would change nothing: the data are loaded already"),
+        ({"validation": 0.2}, "--validation would change nothing"),
+        ({"skip_bad": True}, "--skip-bad would change nothing"),
+        ({"optimizer": fv.Momentum(), "momentum": 0.5}, "momentum would change nothing beside an optimizer object"),
+        ({"optimizer": fv.Adam(), "weight_decay": 0.5}, "weight_decay would change nothing beside an optimizer object"),
+        ({"model": fv.Sequential(fv.Flatten(), fv.Dense(10))}, "--width would change nothing with --model custom"),
+        ({"model": "custom", "width": None}, "no model is called 'custom'"),
+    ],
+    ids=str,
+)
+def test_what_would_change_nothing_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        fit(tmp_path / "a", data=fv.load_dataset("digits"), **options)
+    assert not (tmp_path / "a").exists()
+
+
+def test_patience_without_validation_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--patience needs validation images"):
+        fit(tmp_path / "a", data=fv.load_dataset("digits", validation=0), patience=1)
+
+
+@pytest.mark.parametrize(
+    ("net", "kind"),
+    [
+        (fv.Sequential(fv.Flatten(), fv.Dense(9)), UsageError),
+        (fv.Sequential(fv.Dense(10)), ShapeError),
+        (fv.Sequential(fv.Conv2d(10, 3)), ShapeError),
+    ],
+    ids=str,
+)
+def test_a_network_that_does_not_fit_leaves_no_folder(
+    tmp_path: Path, net: fv.Sequential, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind):
+        fit(tmp_path / "a", model=net, width=None)
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="exists already"):
+        fit(tmp_path)
+
+
+def test_without_a_folder_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert str(fv.fit("mlp", "digits", width=0.02, steps=1, progress=False).path) == "runs/digits-1"
+
+
+def test_a_rate_that_is_much_too_high_diverges_and_leaves_no_model(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"step \d+; the learning rate was 1e\+30, try --lr 1e\+29"):
+        fit(tmp_path / "a", lr=1e30, steps=20)
+    assert not (tmp_path / "a" / "model.safetensors").exists()
+
+
+def test_weights_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="no longer finite"):
+        fit(tmp_path / "a", lr=1e38, weight_decay=1e10, steps=1, validation=0)
+    assert not (tmp_path / "a" / "model.safetensors").exists()
+
+
+def test_dropout_before_batch_norm_is_warned_of(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    fit(tmp_path / "a", dropout=0.2, batch_norm=True, steps=1, listeners=[heard.append])
+    assert any(isinstance(event, Warned) and "Dropout" in event.message for event in heard)
+
+
+@pytest.mark.parametrize(("batch_norm", "steps"), [(True, 2), (False, 3)])
+def test_a_last_batch_of_one_is_dropped_only_for_batch_norm(tmp_path: Path, batch_norm: bool, steps: int) -> None:
+    data = fv.load_dataset("digits", validation=0, test=0)
+    index = np.concatenate([np.flatnonzero(data.train.labels == k)[:9] for k in range(10)])[:81]
+    small = fv.load_dataset((data.train.pixels[index], data.train.labels[index]), validation=0, test=0)
+    heard: list[Event] = []
+    run = fit(
+        tmp_path / "a", data=small, batch_norm=batch_norm, batch_size=40, steps=None, epochs=1, listeners=[heard.append]
+    )
+    assert run.summary()["steps"] == steps
+    assert isinstance(heard[0], Started)
+    assert heard[0].steps_per_epoch == steps
+    assert run.summary()["test_accuracy"] is None
+    assert not (tmp_path / "a" / "evaluation.json").exists()
+
+
+def test_has_batch_norm_looks_inside() -> None:
+    assert has_batch_norm(fv.Sequential(fv.Sequential(fv.BatchNorm())))
+    assert not has_batch_norm(fv.Sequential(fv.Sequential(fv.ReLU())))
+
+
+def test_a_given_validation_part_makes_the_fraction_idle(tmp_path: Path) -> None:
+    data = fv.load_dataset("digits")
+    assert data.validation is not None
+    np.savez(
+        tmp_path / "med.npz", train_images=data.train.pixels[..., 0], train_labels=data.train.labels,
+        val_images=data.validation.pixels[..., 0], val_labels=data.validation.labels,
+        test_images=data.validation.pixels[..., 0], test_labels=data.validation.labels,
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="--validation would change nothing: the data come with a validation part"):
+        fit(tmp_path / "a", data=tmp_path / "med.npz", validation=0.2)
+    run = fit(tmp_path / "b", data=tmp_path / "med.npz", validation=0)
+    assert run.metrics[0].val_loss is None
+
+
+def test_settings_and_keywords_are_the_same_path(tmp_path: Path, plain: Run) -> None:
+    settings = TrainSettings(model="mlp", width=0.02, steps=4, batch_size=100, schedule="constant")
+    run = fit_settings(settings, "digits", run_dir=tmp_path / "a", watch=QUIET)
+    assert run.summary()["model_sha256"] == plain.summary()["model_sha256"]
+
+
+IMPORTS = "import sys, foveal; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+
+
+def test_import_foveal_is_light() -> None:
+    loaded = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"safetensors", "PIL", "rich", "click", "csv", "concurrent"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import foveal; f = foveal.fit; from foveal.fit import Watch; assert foveal.fit is f",
+        "from foveal.fit import Watch; import foveal; foveal.fit('mlp', 'digits', width=.02, steps=1, progress=False)",
+        "from foveal import fit, resume, load_dataset, load_run, TrainSettings; assert fit.__name__ == 'fit'",
+        "import foveal; assert set(foveal.__all__) <= set(dir(foveal)); [getattr(foveal, n) for n in foveal.__all__]",
+        "import foveal\ntry: foveal.mystery\nexcept AttributeError as e: assert 'mystery' in str(e)\nelse: assert 0",
+    ],
+)
+def test_public_names_whatever_is_imported_first(tmp_path: Path, program: str) -> None:
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)

@@ -1,0 +1,86 @@
+"""How training is shown: plain lines, the live bar, and nothing on stdout."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+import foveal
+from foveal.errors import DivergedError
+from foveal.run.checkpoint import EpochRow
+from foveal.train.events import BatchDone, EpochDone, Finished, Started, Stopped, Warned
+from foveal.train.progress import LiveProgress, PlainProgress, _duration, progress_listener
+
+STARTED = Started(Path("runs/x-1"), 3, 24, 8, 0, 1439, 179, 200, 0.05, 2890, 2, "avx2", ("2 exact duplicates",))
+ROW = EpochRow(1, 8, 0.05, 1.5, 0.25, 1.25, 0.5, 0.1, 14390.0)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_stream_decides() -> None:
+    assert type(progress_listener(io.StringIO())) is PlainProgress
+    assert type(progress_listener(Terminal())) is LiveProgress
+
+
+def test_plain_lines() -> None:
+    stream = io.StringIO()
+    shown = PlainProgress(stream)
+    for event in (
+        STARTED, BatchDone(1, 1, 1, 200, 2.0, 0.1, 0.05), EpochDone(ROW, True), Warned("odd"), Stopped(1, "why not"),
+        Finished(24, 1, 75.0),
+    ):  # fmt: skip
+        shown(event)
+    shown.close()
+    assert stream.getvalue().splitlines() == [
+        "note: 2 exact duplicates",
+        "runs/x-1: training: 1,439 images, 179 held back for validation; 2,890 parameters, batches of 200, 24 steps, "
+        "learning rate 0.05; 2 threads, avx2",
+        "epoch 1/3: loss 1.5000, accuracy 25.00%; validation loss 1.2500, accuracy 50.00% (best); 14,390 images/s",
+        "warning: odd",
+        "stopped after epoch 1: why not",
+        "kept the weights of epoch 1; 1 min 15 s in all",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.43, "0.4 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert _duration(seconds) == text
+
+
+def test_the_live_bar_shows_and_leaves(tmp_path: Path) -> None:
+    stream = Terminal()
+    shown = LiveProgress(stream)
+    shown.INTERVAL = 0.0
+    shown(STARTED)
+    shown(BatchDone(1, 1, 1, 200, 2.0, 0.1, 0.05))
+    assert shown.bar is not None
+    shown.bar.refresh()
+    shown(EpochDone(ROW, True))
+    shown(Finished(24, 1, 75.0))
+    assert shown.bar is None
+    text = stream.getvalue()
+    assert "loss 2.0000, accuracy 10.00%" in text
+    assert "epoch 1/3: loss 1.5000" in text
+    shown.close()
+
+
+def test_a_run_that_breaks_off_takes_its_bar_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    with pytest.raises(DivergedError):
+        foveal.fit("mlp", "digits", width=0.02, lr=1e30, steps=20, run_dir=tmp_path / "a")
+    assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h")  # the cursor is back
+
+
+def test_stdout_stays_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    foveal.fit("mlp", "digits", width=0.02, epochs=2, run_dir=tmp_path / "a")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(":")[0] for line in err.splitlines() if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
+    foveal.fit("mlp", "digits", width=0.02, epochs=2, run_dir=tmp_path / "b", progress=False)
+    assert capsys.readouterr() == ("", "")
