@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/foveal train digits
 
 test: $(VENV)/.tools $(VENV)/.installed
-	$(BIN)/python -m pytest $(if $(DATA),--data $(DATA)) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests $(if $(DATA),--data=$(abspath $(DATA))) $(PYTEST_ARGS)
 
 test-peers: $(VENV)/.peers $(VENV)/.installed
 	$(BIN)/python -m pytest -m peers tests/peers $(PYTEST_ARGS)

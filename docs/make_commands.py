@@ -15,7 +15,7 @@ PAGE = Path(__file__).with_name("commands.md")
 def page() -> str:
     """The text of the page."""
     parts = ["# Commands", "", "Made from `--help` by `docs/make_commands.py`.", ""]
-    parent = click.Context(cli, info_name="foveal")
+    parent = click.Context(cli, info_name="foveal", **cli.context_settings)
     for name in COMMANDS:
         command = cli.get_command(parent, name)
         assert command is not None

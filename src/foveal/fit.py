@@ -130,7 +130,7 @@ def resume(
         if more_epochs:
             folder.write_config(config)
         progress.seconds += watch.clock() - begun
-        begun_with = config.get("environment", {}).get("foveal")
+        begun_with = config["environment"].get("foveal")
         warnings = (
             [f"the run was begun with foveal {begun_with}, so the bits may differ"] if begun_with != version() else []
         )

@@ -96,7 +96,7 @@ def test_cache_false_writes_nothing(make_folder: MakeFolder, decodings: list[int
         lambda data: b"",
         lambda data: data[:-1],
         lambda data: data + b"x",
-        lambda data: b"{" + data[1:],
+        lambda data: b"[" + data[1:],
         lambda data: data[:-5] + bytes([data[-5] ^ 1]) + data[-4:],
         lambda data: b"[]\n" + data,
     ],
@@ -121,9 +121,7 @@ def test_a_folder_that_cannot_be_written(make_folder: MakeFolder, cache_home: Pa
     assert decodings == [8, 8]
 
 
-def test_a_full_disk_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
 

@@ -77,7 +77,9 @@ def test_equal_groups_over_parts() -> None:
 
 def test_too_few_images_of_a_class() -> None:
     images = images_of([0] * 10 + [1] * 2, list(range(12)))
-    with pytest.raises(DataError, match=r"class '1' has 2 different images, too few to have some in each of train, test"):
+    with pytest.raises(
+        DataError, match=r"class '1' has 2 different images, too few to have some in each of train, test"
+    ):
         split_by_class(images, equal_groups(images.pixels), [("test", 0.1), ("validation", 0.1)], 0)
     assert len(split_by_class(images, equal_groups(images.pixels), [("test", 0.1)], 0)["test"]) == 2
 

@@ -244,6 +244,25 @@ def test_a_given_validation_part_makes_the_fraction_idle(tmp_path: Path) -> None
     assert run.metrics[0].val_loss is None
 
 
+def test_every_epoch_has_an_order_moves_and_dropout_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def watched(plan: fv.Plan, source: Any, index: Any, moves: Any, lr: float, *, epoch: int, step: int) -> Any:
+        seen.append((epoch, step, index.copy(), moves.copy()))
+        return train_on(plan, source, index, moves, lr, epoch=epoch, step=step)
+
+    train_on = fv.Plan.train_on
+    monkeypatch.setattr(fv.Plan, "train_on", watched)
+    fit(tmp_path / "a", augment="standard", batch_size=1000, steps=None, epochs=2)
+    assert [(epoch, step) for epoch, step, _, _ in seen] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    orders = [np.concatenate([seen[0][2], seen[1][2]]), np.concatenate([seen[2][2], seen[3][2]])]
+    assert all(sorted(order) == list(range(1439)) for order in orders)
+    assert (orders[0] != orders[1]).any()
+    moves = [dict(zip(seen[i][2].tolist(), map(tuple, seen[i][3].tolist()), strict=True)) for i in (0, 2)]
+    both = moves[0].keys() & moves[1].keys()
+    assert any(moves[0][image] != moves[1][image] for image in both)
+
+
 def test_settings_and_keywords_are_the_same_path(tmp_path: Path, plain: Run) -> None:
     settings = TrainSettings(model="mlp", width=0.02, steps=4, batch_size=100, schedule="constant")
     run = fit_settings(settings, "digits", run_dir=tmp_path / "a", watch=QUIET)

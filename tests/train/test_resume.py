@@ -229,6 +229,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, small_run: R
         {"spec": {"kind": "Warp"}},
         {"optimizer": {}},
         {"data": {}},
+        {"data": None},
     ],
     ids=str,
 )

@@ -92,9 +92,9 @@ def measure(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, 
     images = max(1, _PIXELS_AT_ONCE // (pixels.shape[1] * pixels.shape[2]))
     sums, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
     for start in range(0, len(pixels), images):
-        x = pixels[start : start + images].reshape(-1, channels).astype(np.int64)
-        sums += x.sum(axis=0)
-        squares += (x * x).sum(axis=0)
+        x = pixels[start : start + images].reshape(-1, channels).T.astype(np.int64, order="C")
+        sums += x.sum(axis=1)
+        squares += (x * x).sum(axis=1)
     count = pixels.size // channels
     moments = [_moments(count, s, q) for s, q in zip(sums.tolist(), squares.tolist(), strict=True)]
     return tuple(mean for mean, _ in moments), tuple(deviation for _, deviation in moments)

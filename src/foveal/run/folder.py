@@ -87,8 +87,14 @@ class RunFolder:
         return locked(self.path)
 
     def read_config(self) -> dict[str, Any]:
-        """The settings as written. Raises RunError."""
-        return read_json(self.config)
+        """config.json. Raises RunError if it is damaged or lacks what a run needs."""
+        config = read_json(self.config)
+        data = config["data"] if isinstance(config.get("data"), dict) else {}
+        missing = [name for name in ("settings", "spec", "optimizer", "data", "environment") if name not in config]
+        missing += [f"data.{name}" for name in ("source", "fingerprint", "counts") if name not in data]
+        if missing:
+            raise RunError(f"{self.config} does not fit this version of foveal: it has no {', '.join(missing)}")
+        return config
 
     def read_evaluation(self) -> dict[str, Any] | None:
         """The test results, or None before they are there. Raises RunError."""

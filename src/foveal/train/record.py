@@ -65,11 +65,7 @@ def session_of(
 
 def check_data(folder: RunFolder, config: Mapping[str, Any], data: Dataset) -> None:
     """Raise RunError unless the data are those the run was begun with, image for image."""
-    try:
-        fingerprint = config["data"]["fingerprint"]
-    except (KeyError, TypeError) as error:
-        raise _unusable(folder, error) from None
-    if data.fingerprint != fingerprint:
+    if data.fingerprint != config["data"]["fingerprint"]:
         raise RunError(f"the data of {folder.path} are no longer those it was begun with; train anew")
 
 

@@ -133,19 +133,20 @@ def _part_folders(root: Path, listing: _Listing) -> dict[str, Path]:
 
 def _images_below(root: Path, top: "os.DirEntry[str]", listing: _Listing) -> Iterator[str]:
     """Names of the image files of a class, also in folders within it. A folder that contains itself ends there."""
-    seen, folders = set(), [Path(top.path)]
+    seen, folders = set(), [(Path(top.path), _below(root, top))]
     while folders:
-        folder = folders.pop()
+        folder, name = folders.pop()
         if (real := folder.resolve()) in seen:
             continue
         seen.add(real)
         for entry in _visible(folder):
+            below = f"{name}/{entry.name}"
             if entry.is_dir():
-                folders.append(Path(entry.path))
-            elif entry.is_file() and Path(entry.name).suffix.lower() in _SUFFIXES:
-                yield _below(root, entry)
+                folders.append((folder / entry.name, below))
+            elif entry.is_file() and entry.name.lower().endswith(_SUFFIXES):
+                yield below
             else:
-                listing.ignored.append(_below(root, entry))
+                listing.ignored.append(below)
 
 
 def _visible(folder: Path) -> list["os.DirEntry[str]"]:
