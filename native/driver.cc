@@ -9,6 +9,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -42,11 +43,13 @@ class Reader {
   std::ifstream in_;
 };
 
-// A region of its own allocation, so that a sanitizer sees every byte beyond it.
+// A region of its own allocation, of exactly its size, so that a sanitizer sees every byte beyond it.
 struct Region {
-  explicit Region(size_t size)
-      : size(size), data(static_cast<char*>(std::aligned_alloc(64, (size + 63) / 64 * 64)), std::free) {
-    std::memset(data.get(), 0, size);
+  explicit Region(size_t size) : size(size), data(nullptr, std::free) {
+    void* memory = nullptr;
+    if (posix_memalign(&memory, 64, size > 0 ? size : 1) != 0) throw std::bad_alloc();
+    std::memset(memory, 0, size);
+    data.reset(static_cast<char*>(memory));
   }
   size_t size;
   std::unique_ptr<char, void (*)(void*)> data;

@@ -36,10 +36,14 @@ class Memory:
         home, start = self._home(buffer)
         return int(home.ctypes.data) + start
 
-    def regions(self) -> list[np.ndarray]:
-        """All memory that the plan owns, each a region of its own."""
-        flat = [self.params, self.gradients, *self.states.values(), self.arena, *self._fixed.values()]
-        return [array for array in flat if array.nbytes]
+    def whole(self, buffer: Buffer) -> np.ndarray:
+        """All of the flat buffer that it is a stretch of; otherwise its own memory."""
+        home, _ = self._home(buffer)
+        return home if buffer.region in ("params", "gradients", "state") else self.array(buffer)
+
+    def offset(self, buffer: Buffer) -> int:
+        """Bytes from the beginning of the flat buffer, or of the arena."""
+        return self._home(buffer)[1]
 
     def _home(self, buffer: Buffer) -> tuple[np.ndarray, int]:
         if buffer.region == "arena":

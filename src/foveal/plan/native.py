@@ -177,7 +177,7 @@ def lower_dropout(spec: Dropout, x: Value, relu: bool, b: Builder) -> tuple[Valu
 @lowers(BatchNorm)
 def lower_batch_norm(spec: BatchNorm, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
     x = aligned(x, b)
-    y = replace(x, buffer=b.buffer("y", x.floats), rectified=relu)
+    y = replace(x, buffer=b.buffer("y", x.floats), rectified=relu, needs_gradient=True)
     # after Flatten every stored place is a feature of its own
     pixels, channels = (x.pixels, x.stored) if len(x.shape) == 3 else (1, x.floats)
     places = np.arange(x.channels) if len(x.shape) == 3 else x.places()

@@ -18,7 +18,7 @@ from foveal.optim import Optimizer
 from foveal.params import ParamLayout, Parameters
 from foveal.plan import native as _native_lowerings  # noqa: F401  (registers them)
 from foveal.plan.arena import place
-from foveal.plan.bound import BoundProgram, addressed
+from foveal.plan.bound import BoundProgram
 from foveal.plan.lower import image_value, logical, lower, store
 from foveal.plan.memory import Memory
 from foveal.plan.program import Buffer, Builder, Gradient, RunInfo, Step, Value
@@ -264,17 +264,26 @@ class Plan:
         """
         if source.training is None or self.isa == REFERENCE:
             raise UsageError("only a native training program can be recorded")
-        recording = Recording()
-        numbers = {region.ctypes.data: recording.region(region) for region in self._memory.regions()}
-        for array in (source.pixels, source.labels, source.scale, source.shift):
-            recording.region(array)
+        recording, regions = Recording(), dict[str | Buffer, int]()
+
+        def placed(buffer: Buffer) -> tuple[int, int]:
+            """Its region and offset. What shares the arena here is a region of its own there, so that a sanitizer
+            sees every step that leaves its buffer."""
+            flat = buffer.region in ("params", "gradients", "state")
+            key: str | Buffer = f"{buffer.region} {buffer.name if buffer.region == 'state' else ''}" if flat else buffer
+            if key not in regions:
+                regions[key] = recording.region(self._memory.whole(buffer))
+            return regions[key], self._memory.offset(buffer) if flat else 0
+
         for step in source.training.steps:
-            recording.step(step.kernel, addressed(step, self._memory))
-        index, moves = (numbers[self._memory.address(b)] for b in (self._io.index, self._io.moves))
+            given = {name: 0 if value is None else value for name, value in step.args.items()}
+            places = {name: placed(value) if isinstance(value, Buffer) else value for name, value in given.items()}
+            recording.step(step.kernel, places)
         for number, (part, shifted) in enumerate(batches):
             run = RunInfo(len(part), lr, self.updates + number + 1, 0, number, self.seed)
+            index, moves = regions[self._io.index], regions[self._io.moves]
             recording.run(run, [(index, part.astype(np.int64)), (moves, shifted.astype(np.int32))])
-        recording.outputs.append(numbers[self._memory.params.ctypes.data])
+        recording.outputs.append(regions["params "])
         recording.save(path)
 
     def __str__(self) -> str:

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from foveal.errors import UsageError
 from foveal.kernels import KERNELS
 from foveal.plan.program import RunInfo
 
 Memory = np.ndarray  # any contiguous array
+Place = tuple[int, int]  # region, offset in bytes
 
 
 @dataclass
 class Recording:
     """A program being recorded. Regions are contiguous arrays, recorded with the content they have when added."""
 
-    regions: list[tuple[int, int, bytes]] = field(default_factory=list)  # address, size, content (empty: zeros)
+    regions: list[tuple[int, bytes]] = field(default_factory=list)  # size, content (empty: zeros)
     steps: list[bytes] = field(default_factory=list)
     runs: list[bytes] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
@@ -31,23 +31,18 @@ class Recording:
     def region(self, array: Memory) -> int:
         """Add a region; returns its number."""
         content = array.tobytes() if array.any() else b""
-        self.regions.append((array.ctypes.data, array.nbytes, content))
+        self.regions.append((array.nbytes, content))
         return len(self.regions) - 1
 
-    def step(self, kernel: str, args: Mapping[str, int | float]) -> None:
-        """Add a native step, its buffers given as addresses inside regions (0: left out)."""
+    def step(self, kernel: str, args: Mapping[str, int | float | Place]) -> None:
+        """Add a native step. Buffers are given as (region, offset in bytes); 0: left out."""
         spec = KERNELS[kernel]
+        plain = {name: 0 if isinstance(value, tuple) else value for name, value in args.items()}
         words = b""
-        for spec_field, word in zip(spec.fields, spec.words(args), strict=True):
-            number, value = self._locate(kernel, word) if spec_field.is_buffer and word else (-1, word)
-            words += struct.pack("<iQ", number, value)
+        for spec_field, word in zip(spec.fields, spec.words(plain), strict=True):
+            value = args[spec_field.name]
+            words += struct.pack("<iQ", *value) if isinstance(value, tuple) else struct.pack("<iQ", -1, word)
         self.steps.append(_text(kernel) + struct.pack("<I", len(spec.fields)) + words)
-
-    def _locate(self, kernel: str, address: int) -> tuple[int, int]:
-        for number, (start, size, _) in enumerate(self.regions):
-            if start <= address < start + max(size, 1):
-                return number, address - start
-        raise UsageError(f"{kernel}: a buffer lies in no region of the recording")
 
     def run(self, run: RunInfo, patches: Sequence[tuple[int, Memory]] = ()) -> None:
         """Add a run, after copying each array of `patches` to the beginning of its region."""
@@ -59,7 +54,7 @@ class Recording:
 
     def save(self, path: Path) -> None:
         parts = [_text("foveal program 1"), struct.pack("<I", len(self.regions))]
-        for _, size, content in self.regions:
+        for size, content in self.regions:
             parts.append(struct.pack("<QB", size, bool(content)) + content)
         parts += [struct.pack("<I", len(self.steps)), *self.steps]
         parts += [struct.pack("<I", len(self.runs)), *self.runs]

@@ -1,0 +1,164 @@
+"""Small networks that reach the edges of every compute kernel, and their definition run layer by layer in float64.
+
+A case is named by the edge it hits. Tiles are 14 × 32 (AVX-512), 6 × 16 (AVX2, NEON), 2 × 16 (baseline) outputs; panels
+of weights are 32 wide; channels are stored in multiples of 16; reductions are cut at 512, rows at 256 and 8 tiles.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import foveal as fv
+from foveal.layers import LayerRandom, SoftmaxCrossEntropy
+from foveal.layers.base import Context
+from foveal.params import ParamLayout
+
+Conv, Dense, ReLU, Flatten = fv.Conv2d, fv.Dense, fv.ReLU, fv.Flatten
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, the shape of its images (C, H, W), and how many of them."""
+
+    layers: tuple[fv.Layer, ...]
+    shape: tuple[int, int, int]
+    batch: int = 4
+
+    @property
+    def net(self) -> fv.Sequential:
+        return fv.Sequential(*self.layers)
+
+
+def _classified(*layers: fv.Layer) -> tuple[fv.Layer, ...]:
+    return (*layers, Flatten(), Dense(3))
+
+
+def _after_conv(*layers: fv.Layer) -> tuple[fv.Layer, ...]:
+    """Behind a convolution, so that the gradient of the input is needed too."""
+    return _classified(Conv(20, 3, padding=1), *layers)
+
+
+UNBIASED = Conv(20, 3, padding=1, bias=False)
+
+CASES: dict[str, Case] = {
+    # dense: rows, inputs, units
+    "dense_one_image": Case((Flatten(), Dense(5)), (1, 3, 3), 1),
+    "dense_inputs_odd_units_1": Case((Flatten(), Dense(1), Dense(2)), (3, 5, 7)),
+    "dense_rows_below_tile": Case((Flatten(), Dense(48), ReLU(), Dense(10)), (1, 4, 4), 3),
+    "dense_rows_above_chunk": Case((Flatten(), Dense(33), ReLU(), Dense(17)), (1, 4, 4), 130),
+    "dense_rows_above_batch_block": Case((Flatten(), Dense(18), ReLU(), Dense(4)), (1, 3, 3), 300),
+    "dense_depth_above_block": Case((Flatten(), Dense(40), ReLU(), Dense(600), ReLU(), Dense(5)), (3, 14, 14), 5),
+    "dense_without_bias": Case((Flatten(), Dense(32, bias=False), ReLU(), Dense(16, bias=False)), (1, 4, 4)),
+    "dense_after_padded_channels": Case(_classified(Conv(5, 3), ReLU()), (2, 6, 5)),
+    # convolution: channels, kernel, stride, padding, size
+    "conv_channels_1": Case(_classified(Conv(16, 3, padding="same"), ReLU()), (1, 9, 7)),
+    "conv_channels_3_kernel_5": Case(_classified(Conv(40, 5, padding="same"), ReLU()), (3, 8, 8)),
+    "conv_channels_1_valid": Case(_classified(Conv(10, (3, 2), padding="valid")), (1, 6, 6)),
+    "conv_channels_16_filters_16": Case(_after_conv(ReLU(), Conv(16, 3, padding="same"), ReLU()), (16, 5, 5)),
+    "conv_filters_two_panels_and_half": Case(_after_conv(Conv(70, 3, padding="same"), ReLU()), (1, 6, 6)),
+    "conv_width_below_tile": Case(_after_conv(Conv(33, 3, padding="same")), (1, 3, 2)),
+    "conv_width_above_tile": Case(_after_conv(Conv(16, 3, padding="same")), (1, 2, 33)),
+    "conv_one_pixel": Case(_after_conv(Conv(16, 3, padding="same")), (1, 1, 1)),
+    "conv_stride_2_same_even": Case(_after_conv(ReLU(), Conv(17, 3, 2, "same"), ReLU()), (1, 8, 6)),
+    "conv_stride_2_same_odd": Case(_after_conv(Conv(17, 3, 2, "same")), (1, 7, 9)),
+    "conv_stride_3_above_kernel": Case(_after_conv(Conv(16, 2, 3)), (1, 11, 8)),
+    "conv_stride_uneven": Case(_after_conv(Conv(16, (3, 2), (1, 2), (1, 0, 2, 1))), (1, 6, 7)),
+    "conv_kernel_even_same": Case(_after_conv(Conv(16, 4, padding="same")), (1, 6, 6)),
+    "conv_padding_above_kernel": Case(_after_conv(Conv(16, 2, padding=3)), (1, 4, 4)),
+    "conv_kernel_whole_image": Case(_after_conv(Conv(24, (5, 6))), (1, 5, 6)),
+    "conv_unused_border": Case(_after_conv(Conv(16, 2, 2)), (1, 7, 5)),
+    "conv_first_layer_stride_2": Case(_classified(Conv(16, 3, 2, 1), ReLU()), (3, 9, 9)),
+    "conv_first_layer_padding_above_kernel": Case(_classified(Conv(16, 2, padding=3)), (3, 4, 4)),
+    "conv_chunk_of_channels": Case(_after_conv(ReLU(), Conv(130, 1), ReLU(), Conv(16, 3, padding=1)), (1, 4, 4), 2),
+    "conv_1x1_one_matrix": Case(_after_conv(ReLU(), Conv(48, 1), ReLU(), Conv(10, 1)), (1, 5, 5)),
+    "conv_1x1_stride_2": Case(_after_conv(Conv(16, 1, 2)), (1, 5, 5)),
+    "conv_1x1_padded": Case(_after_conv(Conv(16, 1, padding=1)), (1, 3, 3)),
+    "conv_1x1_on_images": Case(_classified(Conv(12, 1), ReLU()), (3, 4, 5)),
+    "conv_bands_of_rows": Case(_after_conv(Conv(16, 3, padding="same")), (1, 40, 24), 1),
+    # pooling
+    "max_pool_even": Case(_after_conv(ReLU(), fv.MaxPool2d(2)), (1, 6, 8)),
+    "max_pool_not_rectified": Case(_after_conv(fv.MaxPool2d(2)), (1, 6, 6)),
+    "max_pool_overlapping_ceil": Case(_after_conv(ReLU(), fv.MaxPool2d(3, 2, ceil_mode=True)), (1, 8, 7)),
+    "max_pool_padded": Case(_after_conv(fv.MaxPool2d((3, 2), (2, 1), (1, 1))), (1, 7, 6)),
+    "max_pool_first": Case(_classified(fv.MaxPool2d(2), Conv(16, 3)), (3, 9, 8)),
+    "max_pool_gap_between_windows": Case(_after_conv(fv.MaxPool2d(2, 3)), (1, 8, 8)),
+    "avg_pool_ceil": Case(_after_conv(ReLU(), fv.AvgPool2d(3, 2, ceil_mode=True)), (1, 8, 7)),
+    "avg_pool_padding_counted": Case(_after_conv(fv.AvgPool2d(3, 2, 1, ceil_mode=True, count_padding=True)), (1, 8, 8)),
+    "avg_pool_padding_not_counted": Case(_after_conv(fv.AvgPool2d(3, 2, 1)), (1, 7, 8)),
+    "avg_pool_first": Case(_classified(fv.AvgPool2d(2), Conv(16, 3)), (1, 8, 8)),
+    "global_avg_pool": Case((Conv(35, 3), ReLU(), fv.GlobalAvgPool(), Dense(4)), (3, 7, 6)),
+    "global_avg_pool_last": Case((Conv(35, 3), ReLU(), Conv(4, 1), fv.GlobalAvgPool()), (3, 7, 6)),
+    # batch norm, dropout, activations on their own
+    # (no bias before batch norm: its gradient is a sum that cancels, of which only rounding is left to compare)
+    "batch_norm_after_conv": Case(
+        _classified(UNBIASED, fv.BatchNorm(), ReLU(), Conv(16, 3, bias=False), fv.BatchNorm()), (1, 7, 7), 5
+    ),
+    "batch_norm_after_dense": Case((Flatten(), Dense(19, bias=False), fv.BatchNorm(), ReLU(), Dense(3)), (1, 5, 5), 6),
+    "batch_norm_after_flatten": Case((Conv(5, 3, bias=False), Flatten(), fv.BatchNorm(), Dense(3)), (1, 5, 5), 6),
+    "batch_norm_first": Case(_classified(fv.BatchNorm(), Conv(16, 3)), (3, 6, 6), 5),
+    "batch_norm_then_pool": Case(_classified(UNBIASED, fv.BatchNorm(), ReLU(), fv.MaxPool2d(2)), (1, 6, 6), 3),
+    "dropout_after_conv": Case(_after_conv(ReLU(), fv.Dropout(0.4), Conv(16, 3)), (1, 6, 6)),
+    "dropout_after_dense": Case((Flatten(), Dense(70), ReLU(), fv.Dropout(0.5), Dense(3)), (1, 5, 5)),
+    "dropout_after_pool": Case(_after_conv(ReLU(), fv.MaxPool2d(2), fv.Dropout(0.2)), (1, 6, 6)),
+    "dropout_first": Case(_classified(fv.Dropout(0.3), Conv(16, 3)), (3, 6, 6)),
+    "relu_first": Case(_classified(ReLU(), Conv(16, 3)), (3, 6, 6)),
+    "relu_after_pool": Case(_after_conv(fv.AvgPool2d(2), ReLU()), (1, 6, 6)),
+    "relu_twice": Case(_after_conv(ReLU(), ReLU(), Conv(16, 3)), (1, 6, 6)),
+    "relu_after_flatten": Case((Conv(5, 3), Flatten(), ReLU(), Dense(3)), (1, 6, 6)),
+}
+
+
+def batch_of(case: Case, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(7)
+    return random.standard_normal((case.batch, *case.shape), np.float32), random.integers(0, classes, case.batch)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the definitions say in float64 of one step: loss, gradients and running statistics by name, logits."""
+
+    loss: float
+    gradients: dict[str, np.ndarray]
+    running: dict[str, np.ndarray]
+
+
+def definition_step(
+    case: Case, params: dict[str, np.ndarray], x: np.ndarray, y: np.ndarray, seed: int, step: int
+) -> Expected:
+    """Forward and backward of one training step, layer by layer."""
+    weights = {name: value.astype(np.float64) for name, value in params.items()}
+    tape: list[tuple[int, fv.Layer, dict[str, np.ndarray], Any, Context]] = []
+    kinds: dict[str, int] = {}
+    value: Any = x.astype(np.float64)
+    for place, layer in enumerate(case.layers):
+        own = {name.split(".", 1)[1]: array for name, array in weights.items() if name.startswith(f"{place}.")}
+        k = kinds[layer.kind] = kinds.get(layer.kind, -1) + 1
+        context = Context(True, LayerRandom(seed, 0, step, k), step)
+        value, saved = layer.forward(value, own, context)
+        tape.append((place, layer, own, saved, context))
+    loss, saved_loss = SoftmaxCrossEntropy().forward(value, y)
+    gradient: Any = SoftmaxCrossEntropy().backward(saved_loss, y)
+    gradients: dict[str, np.ndarray] = {}
+    for place, layer, own, saved, context in reversed(tape):
+        gradient, dparams = layer.backward(gradient, saved, own, context)
+        gradients |= {f"{place}.{name}": array for name, array in dparams.items()}
+    running = {name: array for name, array in weights.items() if "running" in name}
+    return Expected(loss, gradients, running)
+
+
+def definition_logits(case: Case, params: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Inference, layer by layer, in float64."""
+    value: Any = x.astype(np.float64)
+    for place, layer in enumerate(case.layers):
+        prefix = f"{place}."
+        own = {n.removeprefix(prefix): a.astype(np.float64) for n, a in params.items() if n.startswith(prefix)}
+        value, _ = layer.forward(value, own, Context())
+    return np.asarray(value)
+
+
+def gradients_of(plan: fv.Plan) -> dict[str, np.ndarray]:
+    """Gradients of the last step by name, in logical shape."""
+    layout: ParamLayout = plan.layout
+    flat = plan._memory.gradients.view(np.float32)
+    return {name: layout.read(flat, name) for name, entry in layout.entries.items() if entry.group < 2}
