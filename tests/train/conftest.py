@@ -7,19 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foveal.fit import Watch, fit_settings
+from small_training import QUIET, SETTINGS
+
+from foveal.fit import fit_settings
 from foveal.run import Run
 from foveal.run.checkpoint import read_checkpoint
 from foveal.train.settings import TrainSettings
-
-# Everything that is computed from keys is in it: order, augmentation, dropout; and batch normalization's statistics.
-# The rate is high, so that the second of the three epochs is the best: what is kept is not what was written last.
-SETTINGS: dict[str, Any] = {
-    "model": "mlp", "width": 0.04, "dropout": 0.2, "batch_norm": True, "augment": "standard", "epochs": 3,
-    "batch_size": 200, "seed": 3, "lr": 0.5, "schedule": "constant", "momentum": 0.98,
-}  # fmt: skip
-QUIET = Watch(progress=False)
-
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import QUIET, SETTINGS
+from small_training import QUIET, SETTINGS
 
 import foveal as fv
 from foveal.errors import DivergedError, ShapeError, UsageError

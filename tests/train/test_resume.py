@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import QUIET, SETTINGS
+from small_training import QUIET, SETTINGS
 
 import foveal
 from foveal.errors import DataError, RunError, UsageError
