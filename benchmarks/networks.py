@@ -51,7 +51,7 @@ def torch_network(net: Sequential, shape: tuple[int, ...]) -> Any:
         match layer:
             case Conv2d():
                 (top, bottom, left, right), _ = layer.geometry(shape)
-                assert top == bottom and left == right
+                assert (top, left) == (bottom, right)
                 args = {"stride": layer.stride, "padding": (top, left), "bias": layer.bias}
                 return nn.Conv2d(shape[0], layer.filters, layer.kernel_size, **args)
             case Dense():

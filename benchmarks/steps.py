@@ -99,7 +99,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     results = [measure(cases()[name], args) for name in args.nets.split(",")]
     if args.json:
-        args.json.write_text(json.dumps({"torch": torch.__version__, "threads": args.threads, "results": results}, indent=1))
+        args.json.write_text(
+            json.dumps({"torch": torch.__version__, "threads": args.threads, "results": results}, indent=1)
+        )
 
 
 if __name__ == "__main__":

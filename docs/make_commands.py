@@ -1,6 +1,6 @@
 """Write docs/commands.md from the program's own --help; a test fails when the page has drifted.
 
-    .venv/bin/python docs/make_commands.py
+.venv/bin/python docs/make_commands.py
 """
 
 from pathlib import Path

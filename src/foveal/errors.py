@@ -1,11 +1,11 @@
 """What can go wrong, in words for the person at the keyboard.
 
-    FovealError               one clear line: what is wrong, where, what to do; the command line exits with 1
-    ├── UsageError            a wrong argument or flag (exit code 2)
-    ├── ShapeError            layers that do not fit together, or an array of the wrong shape
-    ├── DataError             images, archives or arrays that cannot be read or do not make sense
-    ├── RunError              a run folder or a model file that is missing, locked, damaged or newer than this version
-    └── DivergedError         the loss became NaN or infinite
+FovealError               one clear line: what is wrong, where, what to do; the command line exits with 1
+├── UsageError            a wrong argument or flag (exit code 2)
+├── ShapeError            layers that do not fit together, or an array of the wrong shape
+├── DataError             images, archives or arrays that cannot be read or do not make sense
+├── RunError              a run folder or a model file that is missing, locked, damaged or newer than this version
+└── DivergedError         the loss became NaN or infinite
 """
 
 

@@ -163,4 +163,3 @@ class Parameters(Mapping[str, Array]):
         if name not in self._layout.entries:
             raise KeyError(f"no parameter {name!r}; there are {', '.join(self._layout.entries)}")
         return name
-

@@ -23,7 +23,8 @@ def close(name: str, got: np.ndarray, expected: np.ndarray, depth: int) -> None:
     tolerance = 8 * EPS * np.sqrt(depth) * scale
     error = np.abs(got - expected)
     worst = np.unravel_index(int(error.argmax()), error.shape) if error.size else ()
-    message = f"{name} at {worst}: {got[worst]} instead of {expected[worst]}, off by {error.max(initial=0):.3g}, allowed {tolerance:.3g}"
+    values = f"{got[worst]} instead of {expected[worst]}"
+    message = f"{name} at {worst}: {values}, off by {error.max(initial=0):.3g}, allowed {tolerance:.3g}"
     assert error.max(initial=0) <= tolerance, message
 
 
@@ -149,7 +150,11 @@ def test_assembling_a_batch_is_its_definition(channels: int, high: int, wide: in
     source = plan.attach(pixels, labels, scale, shift)
     plan.train_on(source, index, moves, 0.1, epoch=0, step=0)
     expected, classes = assemble(pixels, labels, index, moves, scale, shift)
-    got = plan._memory.array(plan._io.value.buffer)[: expected.size].reshape(5, high, wide, channels).transpose(0, 3, 1, 2)
+    got = (
+        plan._memory.array(plan._io.value.buffer)[: expected.size]
+        .reshape(5, high, wide, channels)
+        .transpose(0, 3, 1, 2)
+    )
     if isa == "baseline":  # multiplies and adds with two roundings
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
     else:

@@ -32,14 +32,20 @@ def explain(error: click.UsageError) -> str:
     message = error.format_message().rstrip(".")
     if message.startswith("No such command"):
         word = message.split("'")[1]
-        near = difflib.get_close_matches(word, list(getattr(error.ctx and error.ctx.command, "commands", {})) or _commands(), 1, 0.5)
+        near = difflib.get_close_matches(
+            word, list(getattr(error.ctx and error.ctx.command, "commands", {})) or _commands(), 1, 0.5
+        )
         hint = f"; did you mean foveal {near[0]}?" if near else f"; there are {', '.join(_commands())}"
         return f"there is no command {word!r}{hint}"
     return f"{message}; see {command} --help"
 
 
 def _did_you_mean(error: click.NoSuchOption) -> str:
-    flags = [flag for param in (error.ctx.command.params if error.ctx else []) for flag in (*param.opts, *param.secondary_opts)]
+    flags = [
+        flag
+        for param in (error.ctx.command.params if error.ctx else [])
+        for flag in (*param.opts, *param.secondary_opts)
+    ]
     known = SPELLINGS.get(error.option_name)
     near = [known] if known in flags else difflib.get_close_matches(error.option_name, flags, 1, 0.6)
     return f"; did you mean {near[0]}?" if near else ""

@@ -11,9 +11,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def json_option(function: F) -> F:
     """The flag --json, as every command has it."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")(
-        function
-    )
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
+    )(function)
 
 
 def machine_options(function: F) -> F:

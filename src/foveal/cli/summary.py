@@ -33,7 +33,9 @@ def summary(run: str, as_json: bool) -> None:
         (str(row["place"]), row["layer"], _shape(row["out_shape"]), f"{row['parameters']:,}", f"{row['flops']:,}")
         for row in rows
     ]
-    click.echo(f"input {_shape(list(model.input_shape))}, {len(model.class_names)} classes: {', '.join(model.class_names)}\n")
+    click.echo(
+        f"input {_shape(list(model.input_shape))}, {len(model.class_names)} classes: {', '.join(model.class_names)}\n"
+    )
     click.echo(table(("", "layer", "output", "parameters", "FLOPs"), cells, right=(3, 4)))
     click.echo(f"\n{total['parameters']:,} parameters, {total['flops']:,} FLOPs an image")
 

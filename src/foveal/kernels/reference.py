@@ -24,13 +24,14 @@ def assemble(
 
     pixels (M, H, W, C), labels (M,), index (N,), moves (N, 3) [flip 0 or 1, dy, dx], scale and shift (C,) →
     x (N, C, H, W), y (N,).  x[h, w] = pixel[reflect(h + dy), reflect(w' + dx)] · scale + shift with w' = w, or
-    W - 1 - w where flipped. The product of an integer below 256 and a float32 is exact in float64, so this rounds as one
-    fused multiply-add does (but for double rounding, once in about 2²⁹).
+    W - 1 - w where flipped. The product of an integer below 256 and a float32 is exact in float64, so this rounds as
+    one fused multiply-add does (but for double rounding, once in about 2²⁹).
     """
     _, high, wide, _ = pixels.shape
-    flip, dy, dx = moves[:, 0, None].astype(bool), moves[:, 1, None], moves[:, 2, None]
+    flip, dy, dx = moves.astype(np.int64).T[:, :, None]
     rows = reflect(np.arange(high) + dy, high)
-    columns = reflect(np.where(flip, np.arange(wide)[::-1], np.arange(wide)) + dx, wide)
+    across = np.arange(wide)
+    columns = reflect(np.where(flip != 0, wide - 1 - across, across) + dx, wide)
     images = pixels[index[:, None, None], rows[:, :, None], columns[:, None, :]].astype(np.float64)
     x = (images * scale.astype(np.float64) + shift.astype(np.float64)).astype(np.float32)
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2)), labels[index]

@@ -62,11 +62,9 @@ class BoundProgram:
 
     def table(self, isa: str, batch: int) -> list[tuple[str, ...]]:
         """One row a step: phase, layer, kernel, provenance, bytes touched, FLOPs, for a whole batch."""
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for step in self.steps:
             where = "python" if step.function is not None else f"native {isa}"
             touched = sum(buffer.nbytes(batch) for buffer in step.buffers)
             rows.append((step.phase, step.layer, step.kernel, where, f"{touched:,}", f"{step.flops * batch:,}"))
         return rows
-
-

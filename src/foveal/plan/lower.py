@@ -15,7 +15,7 @@ from foveal.layers import Sequential
 from foveal.layers.base import Context, Layer, LayerRandom, Shape
 from foveal.params import plain_storage
 from foveal.plan.fuse import groups
-from foveal.plan.program import Buffer, Builder, Gradient, RunInfo, Value
+from foveal.plan.program import Arrays, Buffer, Builder, Gradient, RunInfo, Value
 from foveal.shapes import padded_channels
 
 Backward = Callable[[Gradient], Gradient | None]
@@ -87,10 +87,10 @@ def _lower_python(spec: Layer, x: Value, b: Builder) -> tuple[Value, Backward]:
     def context(run: RunInfo) -> Context:
         return Context(training, LayerRandom(run.seed, run.epoch, run.step, k), run.step)
 
-    def arrays(at: Callable[[Buffer], np.ndarray]) -> dict[str, np.ndarray]:
+    def arrays(at: Arrays) -> dict[str, np.ndarray]:
         return {name: at(buffer)[: names[name].size].reshape(names[name].shape) for name, buffer in params.items()}
 
-    def forward(at: Callable[[Buffer], np.ndarray], run: RunInfo) -> None:
+    def forward(at: Arrays, run: RunInfo) -> None:
         y, kept[0] = spec.forward(logical(x, at(x.buffer), run.batch), arrays(at), context(run))
         store(out, at(out.buffer), y)
 
@@ -100,7 +100,7 @@ def _lower_python(spec: Layer, x: Value, b: Builder) -> tuple[Value, Backward]:
     def backward(dy: Gradient) -> Gradient | None:
         dx = b.buffer("dx", x.floats) if x.needs_gradient else None
 
-        def run_backward(at: Callable[[Buffer], np.ndarray], run: RunInfo) -> None:
+        def run_backward(at: Arrays, run: RunInfo) -> None:
             gradient, dparams = spec.backward(logical(out, at(dy.buffer), run.batch), kept[0], arrays(at), context(run))
             kept[0] = None
             for name, buffer in gradients.items():
@@ -125,5 +125,7 @@ def store(value: Value, stored: np.ndarray, array: np.ndarray) -> None:
     """The inverse of `logical`; the padding channels become zero."""
     batch = len(array)
     images = stored[: batch * value.floats].reshape(batch, value.height, value.width, value.stored)
-    images[..., : value.channels] = array.reshape(batch, value.channels, value.height, value.width).transpose(0, 2, 3, 1)
+    images[..., : value.channels] = array.reshape(batch, value.channels, value.height, value.width).transpose(
+        0, 2, 3, 1
+    )
     images[..., value.channels :] = 0

@@ -19,7 +19,9 @@ def aligned_zeros(nbytes: int) -> np.ndarray:
 class Memory:
     """Where every buffer of a plan's programs lies. Nothing is allocated after the programs are bound."""
 
-    def __init__(self, layout: ParamLayout, batch: int, arena_bytes: int, states: Iterable[str], training: bool) -> None:
+    def __init__(
+        self, layout: ParamLayout, batch: int, arena_bytes: int, states: Iterable[str], training: bool
+    ) -> None:
         self._layout, self._batch = layout, batch
         self.params = aligned_zeros(4 * layout.size)
         self.gradients = aligned_zeros(4 * layout.trainable if training else 0)

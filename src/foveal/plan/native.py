@@ -18,10 +18,9 @@ from foveal.layers import (
     MaxPool2d,
     ReLU,
 )
-
 from foveal.params import Storage
 from foveal.plan.lower import Backward, lowers, new_value
-from foveal.plan.program import Buffer, Builder, Gradient, Value
+from foveal.plan.program import Argument, Buffer, Builder, Gradient, Value
 from foveal.plan.storage import panels, spread
 from foveal.shapes import padded_channels
 
@@ -84,7 +83,7 @@ def lower_conv2d(spec: Conv2d, x: Value, relu: bool, b: Builder) -> tuple[Value,
         "out_height": y.height, "out_width": y.width, "filters": y.stored,
     }  # fmt: skip
     b.emit(
-        "conv2d_forward", flops=flops, x=x.buffer, weight=weight, bias=bias, y=y.buffer, **geometry, relu=relu,
+        "conv2d_forward", flops, x=x.buffer, weight=weight, bias=bias, y=y.buffer, **geometry, relu=relu,
         scratch=b.buffer("scratch", constant=scratch * b.threads), band=band, scratch_floats=scratch,
     )  # fmt: skip
 
@@ -92,7 +91,7 @@ def lower_conv2d(spec: Conv2d, x: Value, relu: bool, b: Builder) -> tuple[Value,
         dy = unmasked(gradient, y, b, relu=relu)
         bias_backward(bias, dy, y, b)
         dweight = b.gradient_of(weight)
-        b.emit("conv2d_backward_weights", flops=flops, x=x.buffer, dy=dy, dweight=dweight, **geometry)
+        b.emit("conv2d_backward_weights", flops, x=x.buffer, dy=dy, dweight=dweight, **geometry)
         if not x.needs_gradient:
             return None
         turned = b.buffer("turned", constant=weight.constant)
@@ -103,7 +102,7 @@ def lower_conv2d(spec: Conv2d, x: Value, relu: bool, b: Builder) -> tuple[Value,
         band = max(1, min(x.height, BAND_FLOATS // span - kernel[0] + 1))
         scratch = (band + kernel[0] - 1) * span
         b.emit(
-            "conv2d_backward_data", flops=flops, dy=dy, turned=turned, mask=x.buffer if x.rectified else None, dx=dx,
+            "conv2d_backward_data", flops, dy=dy, turned=turned, mask=x.buffer if x.rectified else None, dx=dx,
             scratch=b.buffer("scratch", constant=scratch * b.threads), band=band, scratch_floats=scratch, **geometry,
         )  # fmt: skip
         return Gradient(dx, masked=x.rectified)
@@ -125,18 +124,18 @@ def _matrix_layer(
 ) -> tuple[Value, Backward]:
     """A dense layer, or a 1×1 convolution: the same product, over every pixel."""
     sizes = {"rows": x.pixels, "inputs": x.stored, "units": y.stored}
-    b.emit("dense_forward", flops=flops, x=x.buffer, weight=weight, bias=bias, y=y.buffer, **sizes, relu=relu)
+    b.emit("dense_forward", flops, x=x.buffer, weight=weight, bias=bias, y=y.buffer, **sizes, relu=relu)
 
     def backward(gradient: Gradient) -> Gradient | None:
         dy = unmasked(gradient, y, b, relu=relu)
         bias_backward(bias, dy, y, b)
-        b.emit("dense_backward_weights", flops=flops, x=x.buffer, dy=dy, dweight=b.gradient_of(weight), **sizes)
+        b.emit("dense_backward_weights", flops, x=x.buffer, dy=dy, dweight=b.gradient_of(weight), **sizes)
         if not x.needs_gradient:
             return None
         turned, dx = b.buffer("turned", constant=weight.constant), b.buffer("dx", x.floats)
         b.emit("turn_weights", weight=weight, turned=turned, taps=1, inputs=x.stored, outputs=y.stored)
         mask = x.buffer if x.rectified else None
-        b.emit("dense_backward_data", flops=flops, dy=dy, turned=turned, mask=mask, dx=dx, **sizes)
+        b.emit("dense_backward_data", flops, dy=dy, turned=turned, mask=mask, dx=dx, **sizes)
         return Gradient(dx, masked=x.rectified)
 
     return y, backward
@@ -185,7 +184,14 @@ def lower_batch_norm(spec: BatchNorm, x: Value, relu: bool, b: Builder) -> tuple
     names = ("weight", "bias", "running_mean", "running_var")
     weight, bias, mean, var = (b.parameter(name, storage) for name in names)
     sizes = {"pixels": pixels, "channels": channels}
-    shared = {"weight": weight, "bias": bias, "running_mean": mean, "running_var": var, "relu": relu, "eps": spec.eps}
+    shared: dict[str, Argument] = {
+        "weight": weight,
+        "bias": bias,
+        "running_mean": mean,
+        "running_var": var,
+        "relu": relu,
+        "eps": spec.eps,
+    }
     if not b.training:
         scratch = b.buffer("scratch", constant=2 * channels)
         b.emit("batch_norm_inference", x=x.buffer, y=y.buffer, scratch=scratch, **shared, **sizes)
@@ -269,5 +275,3 @@ def lower_global_avg_pool(spec: GlobalAvgPool, x: Value, relu: bool, b: Builder)
         return Gradient(dx)
 
     return y, backward
-
-

@@ -11,15 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from foveal import rng
 from foveal.errors import ShapeError, UsageError
 from foveal.kernels import REFERENCE, resolve_isa, resolve_threads
-from foveal.kernels.reference import assemble
 from foveal.layers import Sequential, SoftmaxCrossEntropy
 from foveal.layers.base import Layer, Shape
 from foveal.optim import Optimizer
-from foveal.params import ParamLayout, Parameters
+from foveal.params import Parameters, ParamLayout
 from foveal.plan import native as _native_lowerings  # noqa: F401  (registers them)
 from foveal.plan.arena import place
 from foveal.plan.bound import BoundProgram
-from foveal.plan.lower import image_value, logical, lower, store
+from foveal.plan.inout import InputOutput
+from foveal.plan.lower import logical, lower, store
 from foveal.plan.memory import Memory
 from foveal.plan.program import Buffer, Builder, Gradient, RunInfo, Step, Value
 from foveal.plan.record import Recording
@@ -88,7 +88,7 @@ class Plan:
         self.classes = _classes(self.net, input_shape)
         self.updates = 0
         self._fuse = fuse
-        self._io = _InputOutput(input_shape, batch_size, self.classes)
+        self._io = InputOutput(input_shape, batch_size, self.classes)
         self._build()
         self.layout.initialise(self._flat, seed)
         self.params = Parameters(self.layout, self._flat)
@@ -187,13 +187,13 @@ class Plan:
 
     # ---- images as decoded: one native call a step
 
-    def attach(
-        self, pixels: NDArray[np.uint8], labels: NDArray[np.int32], scale: Floats, shift: Floats
-    ) -> Source:
+    def attach(self, pixels: NDArray[np.uint8], labels: NDArray[np.int32], scale: Floats, shift: Floats) -> Source:
         """Bind images (M, H, W, C) uint8 and labels (M,), normalised as pixel · scale + shift (C,) each."""
         channels, height, width = self.input_shape
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, channels):
-            raise ShapeError(f"the plan takes uint8 images {(height, width, channels)}, not {pixels.dtype} {pixels.shape}")
+            raise ShapeError(
+                f"the plan takes uint8 images {(height, width, channels)}, not {pixels.dtype} {pixels.shape}"
+            )
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.classes:
             raise UsageError(f"labels must be from 0 to {self.classes - 1}")
         pixels, labels = np.ascontiguousarray(pixels), np.ascontiguousarray(labels, np.int32)
@@ -335,41 +335,3 @@ def _classes(net: Sequential, input_shape: Shape) -> int:
     if len(out) != 1:
         raise ShapeError(f"the network must end in class scores (K,), but its output has shape {out}")
     return out[0]
-
-
-class _InputOutput:
-    """The buffers through which a plan's programs meet the outside."""
-
-    def __init__(self, input_shape: tuple[int, int, int], batch_size: int, classes: int) -> None:
-        channels, height, width = input_shape
-        images = Buffer("input", channels * height * width, region="fixed")
-        self.value = Value(images, input_shape, height, width, channels, channels, needs_gradient=False)
-        self.labels = Buffer("labels", 1, dtype="int32", region="fixed")
-        self.losses = Buffer("losses", 1, region="fixed")
-        self.result = Buffer("result", 0, 2, region="fixed")
-        self.index = Buffer("index", 1, dtype="int64", region="fixed")
-        self.moves = Buffer("moves", 3, dtype="int32", region="fixed")
-
-    def assemble_step(
-        self, pixels: NDArray[np.uint8], labels: NDArray[np.int32], scale: Floats, shift: Floats, isa: str
-    ) -> Step:
-        """The step that gathers, moves and normalises a batch straight into the input buffer."""
-        x = self.value
-        outputs = {"x": x.buffer, "y": self.labels, "index": self.index, "moves": self.moves}
-        if isa != REFERENCE:
-            given = {"pixels": pixels, "labels": labels, "scale": scale, "shift": shift}
-            inputs = {
-                name: Buffer(name, 0, array.size, array.dtype.name, "external", content=array)
-                for name, array in given.items()
-            }
-            sizes = {"height": x.height, "width": x.width, "channels": x.channels}
-            return Step("assemble_batch", "input", {**outputs, **inputs, **sizes})
-
-        def gather(at: Any, run: RunInfo) -> None:
-            n = run.batch
-            moves = at(self.moves)[: 3 * n].reshape(n, 3)
-            images, classes = assemble(pixels, labels, at(self.index)[:n], moves, scale, shift)
-            store(x, at(x.buffer), images)
-            at(self.labels)[:n] = classes
-
-        return Step("assemble", "input", dict(outputs), gather)

@@ -54,7 +54,8 @@ class RunInfo:
     seed: int
 
 
-PythonFunction = Callable[[Callable[[Buffer], np.ndarray], RunInfo], None]  # (buffer → its array, run)
+Arrays = Callable[[Buffer], np.ndarray]  # a buffer → its memory
+PythonFunction = Callable[[Arrays, RunInfo], None]
 Argument = Buffer | int | float | None
 
 
@@ -182,7 +183,7 @@ class Builder:
     def gradient_of(self, parameter: Buffer) -> Buffer:
         return Buffer(f"d {parameter.name}", 0, parameter.constant, region="gradients", slot=parameter.slot)
 
-    def emit(self, kernel: str, *, flops: int = 0, **args: Argument) -> None:
+    def emit(self, kernel: str, flops: int = 0, /, **args: Argument) -> None:
         """A native step; `flops` for one image."""
         self.steps.append(Step(kernel, self._layer, args, flops=flops, phase=self.phase))
 

@@ -5,9 +5,7 @@ import numpy as np
 from foveal.kernels import REFERENCE
 from foveal.optim import SGD, Adam, Momentum, Optimizer
 from foveal.params import ParamLayout
-from foveal.plan.program import Argument, Buffer, Builder, RunInfo
-
-Arrays = "Callable[[Buffer], np.ndarray]"
+from foveal.plan.program import Argument, Arrays, Buffer, Builder, RunInfo
 
 
 def lower_update(optimizer: Optimizer, layout: ParamLayout, b: Builder) -> dict[str, Buffer]:
@@ -51,7 +49,7 @@ def _emit_python(
     weight, gradient = _slice("params", "weights", start, end), _slice("gradients", "gradients", start, end)
     slices = {name: _slice("state", name, start, end) for name in state}
 
-    def update(at: Arrays, run: RunInfo) -> None:  # type: ignore[valid-type]
+    def update(at: Arrays, run: RunInfo) -> None:
         w, g = at(weight), at(gradient)
         g = g + np.float32(decay) * w if decay else g
         optimizer.update(w, g, {name: at(buffer) for name, buffer in slices.items()}, run.lr, run.update)
