@@ -22,12 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "peers: compares with other frameworks; run by `make test-peers`")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.option.markexpr:
-        return
-    peers = [item for item in items if item.get_closest_marker("peers")]
-    config.hook.pytest_deselected(items=peers)
-    items[:] = [item for item in items if item not in set(peers)]
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """tests/peers needs other frameworks: only `-m peers` (make test-peers) looks there."""
+    return True if collection_path.name == "peers" and "peers" not in config.option.markexpr else None
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,73 @@
+"""Whole training steps of the native core against PyTorch, from the same weights: loss by loss, weight by weight."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import foveal as fv
+from foveal.kernels import available_isas
+
+torch = pytest.importorskip("torch")
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from networks import Case, cases, torch_network  # noqa: E402
+
+pytestmark = pytest.mark.peers
+STEPS, LR = 5, 0.0005  # small enough that no network passes through chaos, where rounding grows
+
+
+def without_dropout(case: Case) -> fv.Sequential:
+    """PyTorch draws other random numbers, so what is compared has no dropout."""
+    return fv.Sequential(*(layer for layer in case.net.layers if not isinstance(layer, fv.Dropout)))
+
+
+@pytest.mark.parametrize("isa", [isa for isa in available_isas() if isa != "reference"])
+@pytest.mark.parametrize("name", ["mlp", "lenet", "vgg", "nin"])
+@pytest.mark.parametrize(
+    ("optimizer", "rule"),
+    [
+        (fv.Momentum(nesterov=True, weight_decay=0.01), "SGD"),
+        (fv.SGD(), "SGD"),
+    ],
+    ids=["nesterov", "sgd"],
+)
+def test_five_steps(name: str, isa: str, optimizer: fv.Optimizer, rule: str) -> None:
+    case = cases()[name]
+    net = without_dropout(case)
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((8, *case.shape), np.float32), random.integers(0, 10, 8)
+    plan = fv.Plan(net, case.shape, 8, optimizer, seed=1, isa=isa)
+    other = torch_network(net, case.shape).double()
+    other.load_state_dict({key: torch.tensor(value) for key, value in plan.params.items()}, strict=False)
+    groups = [
+        {"params": [p for n, p in other.named_parameters() if p.ndim > 1], "weight_decay": optimizer.weight_decay},
+        {"params": [p for n, p in other.named_parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    momentum = {"momentum": 0.9, "nesterov": True} if isinstance(optimizer, fv.Momentum) else {}
+    torch_rule = getattr(torch.optim, rule)(groups, lr=LR, **momentum)
+    for _ in range(STEPS):
+        loss = torch.nn.functional.cross_entropy(other(torch.tensor(x).double()), torch.tensor(y))
+        torch_rule.zero_grad()
+        loss.backward()
+        torch_rule.step()
+        assert plan.train_step(x, y, LR) == pytest.approx(loss.item(), rel=2e-4)
+    for key, value in other.state_dict().items():
+        if key in plan.params:
+            scale = float(value.abs().max())
+            np.testing.assert_allclose(plan.params[key], value.numpy(), rtol=0, atol=2e-3 * scale + 2e-5, err_msg=key)
+    other.eval()
+    expected = other(torch.tensor(x).double()).detach().numpy()
+    np.testing.assert_allclose(plan.predict(x), expected, rtol=0, atol=2e-3 * float(np.abs(expected).max()))
+
+
+def test_weights_load_into_torch_by_name(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    run = fv.fit("vgg", "digits", width=0.25, steps=20, run_dir=tmp_path / "run", progress=False)
+    other = torch_network(run.model.net, (1, 8, 8))
+    other.load_state_dict(load_file(tmp_path / "run" / "model.safetensors"))
+    other.eval()
+    x = np.random.default_rng(0).standard_normal((5, 1, 8, 8), np.float32)
+    np.testing.assert_allclose(run.plan.predict(x), other(torch.tensor(x)).detach().numpy(), rtol=1e-4, atol=1e-4)
