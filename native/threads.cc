@@ -4,6 +4,9 @@
 
 #include <atomic>
 #include <mutex>
+#include <stdexcept>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -61,15 +64,15 @@ struct alignas(128) Stretch {
 class Pool {
  public:
   explicit Pool(int threads) : stretches_(static_cast<size_t>(threads)) {
-    for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { serve(t); });
+    try {
+      for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { serve(t); });
+    } catch (const std::system_error& error) {
+      stop();
+      throw std::runtime_error("cannot start " + std::to_string(threads) + " threads: " + error.what());
+    }
   }
 
-  ~Pool() {
-    quit_ = true;
-    generation_.fetch_add(1, std::memory_order_release);
-    generation_.notify_all();
-    for (auto& worker : workers_) worker.join();
-  }
+  ~Pool() { stop(); }
 
   int threads() const { return static_cast<int>(stretches_.size()); }
 
@@ -99,6 +102,13 @@ class Pool {
   }
 
  private:
+  void stop() {
+    quit_ = true;
+    generation_.fetch_add(1);
+    generation_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
+
   void serve(int thread) {
     flush_denormals();
     uint32_t seen = 0;
@@ -167,7 +177,7 @@ void parallel(Pool& pool, int64_t items, Task task, void* context) { pool.run(it
 
 int pool_threads(const Pool& pool) { return pool.threads(); }
 
-PoolLease::PoolLease(int threads) : pool_(nullptr), float_mode_(flush_denormals()) {
+PoolLease::PoolLease(int threads) : pool_(nullptr), float_mode_(0) {
   Idle& shared = idle_pools();
   {
     const std::lock_guard<std::mutex> lock(shared.mutex);
@@ -181,6 +191,7 @@ PoolLease::PoolLease(int threads) : pool_(nullptr), float_mode_(flush_denormals(
     }
   }
   if (pool_ == nullptr) pool_ = new Pool(threads);
+  float_mode_ = flush_denormals();  // last: a lease that cannot be made changes nothing
 }
 
 PoolLease::~PoolLease() {

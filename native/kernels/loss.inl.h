@@ -25,8 +25,9 @@ double exponential(double x) {
   return sum * power_of_two(n);
 }
 
-// x = m 2^e, m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh((m - 1) / (m + 1)) as a series. x > 0 and not denormal.
+// x = m 2^e, m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh((m - 1) / (m + 1)) as a series. x > 0 and not denormal, or NaN.
 double logarithm(double x) {
+  if (x != x) return x;
   uint64_t bits;
   __builtin_memcpy(&bits, &x, 8);
   int64_t e = static_cast<int64_t>(bits >> 52) - 1023;

@@ -29,7 +29,7 @@ typedef uint8_t ByteReg __attribute__((vector_size(LANES), aligned(1)));
 
 FOVEAL_INLINE Reg load(const float* p) { return *reinterpret_cast<const RegUnaligned*>(p); }
 FOVEAL_INLINE void store(float* p, Reg v) { *reinterpret_cast<RegUnaligned*>(p) = v; }
-FOVEAL_INLINE Reg maximum(Reg a, Reg b) { return a > b ? a : b; }
+FOVEAL_INLINE Reg maximum(Reg a, Reg b) { return b > a ? b : a; }  // a where a is no number: a NaN must show
 
 // broadcast: x in every lane (not `Reg{} + x`, which costs an addition: -0.0 + 0.0 is 0.0).  fma: a * b + c.
 #if defined(__AVX512F__)

@@ -77,7 +77,9 @@ def model_file(data: object, model: str, folder: Path, *, threads: int, isa: str
 def check(data: object, model: str, tmp_path: Path, full: bool) -> None:
     width = 1.0 if full else 0.25
     hashes = {
-        (threads, isa): model_file(data, model, tmp_path / f"{threads}-{isa}", threads=threads, isa=isa, seed=1, width=width)
+        (threads, isa): model_file(
+            data, model, tmp_path / f"{threads}-{isa}", threads=threads, isa=isa, seed=1, width=width
+        )
         for threads, isa in RUNS
     }
     assert len(set(hashes.values())) == 1, hashes

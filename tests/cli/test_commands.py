@@ -56,7 +56,15 @@ def test_equal_seeds_give_equal_models_and_others_do_not(foveal: Callable) -> No
 def test_evaluate_gives_what_train_gave(foveal: Callable, trained: Path) -> None:
     evaluation = json.loads(foveal("evaluate", trained, "--json").out)
     assert evaluation == json.loads((trained / "evaluation.json").read_text())
-    assert set(evaluation) >= {"accuracy", "balanced_accuracy", "loss", "count", "class_names", "per_class", "confusion"}
+    assert set(evaluation) >= {
+        "accuracy",
+        "balanced_accuracy",
+        "loss",
+        "count",
+        "class_names",
+        "per_class",
+        "confusion",
+    }
     assert sum(map(sum, evaluation["confusion"])) == evaluation["count"]
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from small_training import QUIET, SETTINGS
 
 from foveal.fit import fit_settings
 from foveal.run import Run
 from foveal.run.checkpoint import read_checkpoint
 from foveal.train.settings import TrainSettings
+
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
