@@ -122,7 +122,7 @@ uint64_t hash_outputs(Reader& in, const std::vector<Region>& regions) {
   return hash;
 }
 
-bool as_expected(Reader& in, const std::vector<Region>& regions) {
+bool as_expected(Reader& in, const std::vector<Region>& regions, const std::string& path) {
   bool same = true;
   const auto count = in.number<uint32_t>();
   for (uint32_t i = 0; i < count; ++i) {
@@ -131,7 +131,7 @@ bool as_expected(Reader& in, const std::vector<Region>& regions) {
     std::string expected(region.size, '\0');
     in.bytes(expected.data(), expected.size());
     if (std::memcmp(expected.data(), region.data.get(), region.size) != 0) {
-      std::fprintf(stderr, "region %u differs from what was recorded\n", number);
+      std::fprintf(stderr, "%s: region %u differs from what was recorded\n", path.c_str(), number);
       same = false;
     }
   }
@@ -147,7 +147,7 @@ bool play(const std::string& path, const foveal::Target& target, int threads) {
   const uint64_t hash = hash_outputs(in, regions);
   std::printf("%016llx  %s  %s, %d threads\n", static_cast<unsigned long long>(hash), path.c_str(), target.name,
               threads);
-  return as_expected(in, regions);
+  return as_expected(in, regions, path);
 }
 
 }  // namespace

