@@ -7,13 +7,13 @@ import pytest
 
 from foveal.errors import UsageError
 from foveal.optim import Schedule
-from foveal.optim.schedules import NAMES, cos_pi, rate
+from foveal.optim.schedules import NAMES, cos_pi
 
 TOTAL = 101  # steps 0 … 100, so that step k is at k % of the time
 
 
 def rates(schedule: Schedule, lr: float = 1.0, total: int = TOTAL) -> list[float]:
-    return [rate(schedule, lr, step, total) for step in range(total)]
+    return [schedule.rate(lr, step, total) for step in range(total)]
 
 
 def test_own_cosine() -> None:
@@ -107,4 +107,4 @@ def test_one_cycle_has_its_own_warmup() -> None:
 @pytest.mark.parametrize("step", [-1, 10])
 def test_steps_outside_the_training(step: int) -> None:
     with pytest.raises(UsageError, match="step must be from 0 to 9"):
-        rate(Schedule(), 1.0, step, 10)
+        Schedule().rate(1.0, step, 10)

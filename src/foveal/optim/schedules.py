@@ -53,11 +53,6 @@ class Schedule:
         return float(np.float32(rate))
 
 
-def rate(schedule: Schedule, lr: float, step: int, total_steps: int) -> float:
-    """`schedule.rate` as a function: the rate of update `step` (0 … total_steps - 1), exactly a float32."""
-    return schedule.rate(lr, step, total_steps)
-
-
 def _share(name: str, t: float) -> float:
     """The rate as a share of lr at time t in [0, 1]."""
     if name == "cosine":
