@@ -31,7 +31,7 @@ from foveal.plan import Plan
 
 if TYPE_CHECKING:
     from foveal.data import Augment, Dataset, Images, Preprocess, load_dataset
-    from foveal.fit import Watch, fit, resume
+    from foveal.fitting import Watch, fit, resume
     from foveal.metrics import Evaluation
     from foveal.run import Prediction, Run, load_run
     from foveal.train import Interrupted, TrainSettings
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # what most programs need a moment later: loaded when it is asked for, so that `import foveal` is quick
 _LATER: Final = {
     "foveal.data": ("Augment", "Dataset", "Images", "Preprocess", "load_dataset"),
-    "foveal.fit": ("Watch", "fit", "resume"),
+    "foveal.fitting": ("Watch", "fit", "resume"),
     "foveal.metrics": ("Evaluation",),
     "foveal.run": ("Prediction", "Run", "load_run"),
     "foveal.train": ("Interrupted", "TrainSettings"),

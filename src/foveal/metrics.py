@@ -3,6 +3,7 @@
 N images, K classes. All are fractions, from integer counts.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -51,7 +52,7 @@ class Evaluation:
             "accuracy": self.accuracy,
             "balanced_accuracy": self.balanced_accuracy,
             "macro_f1": self.macro_f1,
-            "loss": self.loss,
+            "loss": self.loss if self.loss is not None and math.isfinite(self.loss) else None,
             "count": self.count,
             "class_names": list(self.class_names),
             "per_class": [asdict(scores) for scores in self.per_class],

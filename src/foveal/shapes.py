@@ -3,8 +3,10 @@
 One axis at a time: `size` input length, `kernel` window length, `stride` step, `before`/`after` padding.
 """
 
+from numbers import Integral
 from typing import Literal
 
+from foveal.checks import integer
 from foveal.errors import ShapeError, UsageError
 
 Pair = tuple[int, int]
@@ -13,20 +15,20 @@ Padding = int | Literal["same", "valid"] | tuple[int, int, int, int]
 
 def pair(value: int | Pair, name: str, minimum: int = 1) -> Pair:
     """An integer or two of them (vertical, horizontal) → two of them, each at least `minimum`."""
-    values = (value, value) if isinstance(value, int) else tuple(value)
-    if len(values) != 2 or any(not isinstance(v, int) or v < minimum for v in values):
+    values = (value, value) if isinstance(value, Integral) else tuple(value) if isinstance(value, (tuple, list)) else ()
+    if len(values) != 2:
         raise UsageError(f"{name} must be one or two integers of at least {minimum}, not {value!r}")
-    return values[0], values[1]
+    return integer(values[0], name, minimum), integer(values[1], name, minimum)
 
 
 def normalise_padding(padding: Padding) -> Padding:
     """Check a padding argument: a number, "same", "valid", or (top, bottom, left, right)."""
-    if padding in ("same", "valid"):
+    if isinstance(padding, str) and padding in ("same", "valid"):
         return padding
-    if isinstance(padding, int) and padding >= 0:
-        return padding
-    if isinstance(padding, (tuple, list)) and len(padding) == 4 and all(isinstance(p, int) and p >= 0 for p in padding):
-        top, bottom, left, right = padding
+    if isinstance(padding, Integral):
+        return integer(padding, "padding", 0)
+    if isinstance(padding, (tuple, list)) and len(padding) == 4:
+        top, bottom, left, right = (integer(side, "padding", 0) for side in padding)
         return top, bottom, left, right
     raise UsageError(
         f'padding must be a number, "same", "valid" or (top, bottom, left, right), all at least 0, not {padding!r}'
@@ -54,11 +56,11 @@ def output_length(size: int, kernel: int, stride: int, before: int, after: int, 
     Raises ShapeError if not even one window fits.
     """
     room = size + before + after - kernel
-    if room < 0:
-        raise ShapeError(f"a window of {kernel} does not fit into {size} with padding {before} + {after}")
     count = (-(-room // stride) if ceil else room // stride) + 1
     if ceil and (count - 1) * stride >= size + before:
         count -= 1
+    if count < 1:
+        raise ShapeError(f"a window of {kernel} does not fit into {size} with padding {before} + {after}")
     return count
 
 

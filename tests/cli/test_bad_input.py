@@ -29,10 +29,10 @@ CASES = [
     (["train", "digits", "--lr", "0"], 2, "--lr must be above 0"),
     (["train", "digits", "--lr", "nan"], 2, "--lr must be a number"),
     (["train", "digits", "--batch-size", "0"], 2, "--batch-size must be at least 1"),
-    (["train", "digits", "--dropout", "1"], 2, "--dropout must be below 1"),
-    (["train", "digits", "--validation", "1"], 2, "--validation must be below 1"),
+    (["train", "digits", "--dropout", "1"], 2, "--dropout must be at least 0 and below 1"),
+    (["train", "digits", "--validation", "1"], 2, "--validation must be at least 0 and below 1"),
     (["train", "digits", "--width", "0"], 2, "--width must be above 0"),
-    (["train", "digits", "--seed", "-1"], 2, "--seed must be at least 0"),
+    (["train", "digits", "--seed", "-1"], 2, "--seed must be from 0 to"),
     (["train", "digits", "--model", "lenett"], 2, "did you mean lenet?"),
     (["train", "digits", "--optimizer", "adm"], 2, "did you mean adam?"),
     (["train", "digits", "--schedule", "onecycle"], 2, "did you mean one-cycle?"),
@@ -53,7 +53,7 @@ CASES = [
     (["predict", "no-run", "a.png"], 1, "no-run"),
     (["summary", "no-run"], 1, "no-run"),
     (["info", "--isa", "avx9"], 2, "no instruction set is called 'avx9'"),
-    (["info", "--threads", "0"], 2, "threads must be an integer of at least 1"),
+    (["info", "--threads", "0"], 2, "threads must be at least 1"),
 ]
 
 

@@ -55,7 +55,9 @@ def test_equal_seeds_give_equal_models_and_others_do_not(foveal: Callable) -> No
 
 def test_evaluate_gives_what_train_gave(foveal: Callable, trained: Path) -> None:
     evaluation = json.loads(foveal("evaluate", trained, "--json").out)
-    assert evaluation == json.loads((trained / "evaluation.json").read_text())
+    written = json.loads((trained / "evaluation.json").read_text())
+    assert written.pop("model_sha256") == hashlib.sha256((trained / "model.safetensors").read_bytes()).hexdigest()
+    assert evaluation == written
     assert set(evaluation) >= {
         "accuracy",
         "balanced_accuracy",

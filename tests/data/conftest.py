@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from foveal.data import cache
+
 MakeFolder = Callable[..., Path]
 
 
@@ -16,6 +18,12 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     home = tmp_path_factory.mktemp("cache-home")
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     return home
+
+
+@pytest.fixture(autouse=True)
+def no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are cached however new they are."""
+    monkeypatch.setattr(cache, "TICK", 0)
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_npz_with_its_own_validation_part(tmp_path: Path) -> None:
         ({"x": X, "y": Y, "x_train": X, "y_train": Y}, "both x_train and x"),
         ({"x": np.array([{}, 1]), "y": Y}, "Python objects, which are never unpickled"),
         ({"x": X, "y": Y, "x_test": X[:, :5], "y_test": Y}, "different shapes"),
-        ({"x": X, "y": Y, "x_test": X[1:2], "y_test": Y[1:2]}, "the test part has no images of class 0, 2, 3"),
+        ({"x_test": X, "y_test": Y}, "has nothing to train on, only a part for test"),
         ({"x": X[1:2], "y": Y[1:2], "x_test": X, "y_test": Y}, "the train part has no images of class 0, 2, 3"),
     ],
 )
@@ -158,7 +158,7 @@ def test_npz_whose_array_claims_to_be_huge(tmp_path: Path) -> None:
 def test_npz_that_is_npy(tmp_path: Path) -> None:
     with (tmp_path / "one.npz").open("wb") as file:
         np.save(file, X)
-    with pytest.raises(DataError, match="one array"):
+    with pytest.raises(DataError, match="is not a zip archive of arrays"):
         load_dataset(tmp_path / "one.npz")
 
 

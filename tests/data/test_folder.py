@@ -77,7 +77,8 @@ def test_a_pipe_is_not_waited_for(make_folder: MakeFolder) -> None:
         ({"a": 0, "b": 2}, "/a holds no images"),
         ({"a": 5}, "at least 2 classes are needed, there is a"),
         ({"a": 1, "b": 9}, "class 'a' has 1 different image, too few"),
-        ({"train/a": 3, "train/b": 3, "test/a": 3}, "the test part has no images of class b"),
+        ({"val/a": 3, "val/b": 3, "test/a": 3}, "pets has nothing to train on, only a part for validation and test"),
+        ({"train/a": 3, "train/b": 3, "training/a": 3}, "both train/ and training/"),
         ({"train/a": 3, "test/a": 3, "test/b": 3}, "the train part has no images of class b"),
         ({"train/a": 3, "train/b": 3, "val/a": 1, "valid/a": 1}, "both val/ and valid/"),
         ({"train/a": 3, "train/b": 3, "test": 3}, "test has no class folders"),
@@ -88,6 +89,41 @@ def test_refused_in_one_line(make_folder: MakeFolder, tmp_path: Path, classes: d
     with pytest.raises(DataError, match=says) as raised:
         load_dataset(make_folder(classes))
     assert "\n" not in str(raised.value)
+
+
+def test_parts_by_other_names(make_folder: MakeFolder) -> None:
+    data = load_dataset(make_folder({"Training/a": 3, "Training/b": 3, "Testing/a": 2, "Testing/b": 1}), validation=0)
+    assert data.class_names == ("a", "b")
+    assert {part: images.counts for part, images in data.parts.items()} == {"train": (3, 3), "test": (2, 1)}
+
+
+def test_classes_may_be_called_as_parts_are(make_folder: MakeFolder) -> None:
+    data = load_dataset(make_folder({"test": 3, "train": 4}), validation=0, test=0)
+    assert (data.class_names, data.train.counts) == (("test", "train"), (3, 4))
+
+
+def test_a_part_that_lacks_a_class_is_noted(make_folder: MakeFolder) -> None:
+    data = load_dataset(make_folder({"train/a": 5, "train/b": 5, "test/a": 3}))
+    assert "the test part has no images of class b" in data.notes
+    assert data.test is not None
+    assert data.test.counts == (3, 0)
+
+
+def test_runs_among_the_images_are_no_class(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 5, "b": 5})
+    for run in (root / "runs" / "pets-1", root / "mine"):
+        run.mkdir(parents=True)
+        for name in ("config.json", ".lock", "model.safetensors"):
+            (run / name).write_text("{}")
+    data = load_dataset(root)
+    assert data.class_names == ("a", "b")
+    assert any("mine, runs" in note for note in data.notes)
+
+
+def test_images_to_judge_need_no_train_part(make_folder: MakeFolder) -> None:
+    data = load_dataset(make_folder({"a": 4, "b": 4}))
+    images, _ = load_images(make_folder({"test/a": 2, "test/b": 3}, name="only"), data.preprocess, data.class_names)
+    assert images.counts == (2, 3)
 
 
 def test_a_class_name_that_is_no_text(make_folder: MakeFolder) -> None:
@@ -157,7 +193,7 @@ def test_grey_only_if_all_are_grey(make_folder: MakeFolder) -> None:
 def test_images_for_a_model(make_folder: MakeFolder) -> None:
     model = load_dataset(make_folder({"a": 3, "b": 3, "c": 3}))
     other = make_folder({"c": 2, "b": 1}, size=(30, 20), name="other")
-    images = load_images(other, model.preprocess, model.class_names)
+    images, _ = load_images(other, model.preprocess, model.class_names)
     assert images.pixels.shape == (3, 8, 8, 3)
     assert images.labels.tolist() == [1, 2, 2]
     assert images.class_names == ("a", "b", "c")
@@ -170,4 +206,6 @@ def test_images_for_a_model(make_folder: MakeFolder) -> None:
 def test_images_for_a_model_are_the_test_part(make_folder: MakeFolder) -> None:
     root = make_folder({"train/a": 3, "train/b": 3, "test/a": 1, "test/b": 1})
     data = load_dataset(root)
-    assert load_images(root, data.preprocess, data.class_names).paths == ("test/a/000.png", "test/b/000.png")
+    images, fingerprint = load_images(root, data.preprocess, data.class_names)
+    assert fingerprint == data.fingerprint
+    assert images.paths == ("test/a/000.png", "test/b/000.png")

@@ -26,9 +26,9 @@ def test_other_paddings() -> None:
 @pytest.mark.parametrize("ceil", [False, True])
 def test_windows_counted_one_by_one(ceil: bool) -> None:
     for size, kernel, stride, before, after in itertools.product(range(1, 9), range(1, 5), range(1, 5), (0, 1), (0, 1)):
-        if size + before + after < kernel or (ceil and 2 * max(before, after) > kernel):  # what pools refuse
-            continue
         length, count = size + before + after, 1
+        if length < kernel or (ceil and 2 * max(before, after) > kernel):  # what pools refuse
+            continue
         while count * stride + kernel <= length:  # whole windows
             count += 1
         uncovered = (count - 1) * stride + kernel < length
@@ -41,6 +41,15 @@ def test_published_poolings() -> None:
     assert [output_length(size, 3, 2, 0, 0, ceil=True) for size in (32, 16, 28, 14, 8)] == [16, 8, 14, 7, 4]
 
 
+def test_a_window_that_hangs_over_from_the_start_counts_in_ceil_mode() -> None:
+    """As in PyTorch: where the first window would be the last one too."""
+    assert output_length(2, 3, 2, 0, 0, ceil=True) == 1
+    assert MaxPool2d(3, 2, ceil_mode=True).geometry((1, 2, 2)) == ((0, 1, 0, 1), (1, 1))
+    for stride, ceil in ((1, True), (2, False)):
+        with pytest.raises(ShapeError, match="a window of 3 does not fit into 2"):
+            output_length(2, 3, stride, 0, 0, ceil=ceil)
+
+
 @pytest.mark.parametrize(("channels", "stored"), [(1, 16), (15, 16), (16, 16), (17, 32), (192, 192)])
 def test_padded_channels(channels: int, stored: int) -> None:
     assert padded_channels(channels) == stored
@@ -48,7 +57,7 @@ def test_padded_channels(channels: int, stored: int) -> None:
 
 @pytest.mark.parametrize("value", [0, (3,), (1, 2, 3), (3, 0), (2.0, 2), "3"])
 def test_pair_refuses(value: object) -> None:
-    with pytest.raises(UsageError, match="size must be one or two integers of at least 1"):
+    with pytest.raises(UsageError, match=r"size must be (one or two integers|an integer of at least 1|at least 1)"):
         pair(value, "size")  # type: ignore[arg-type]
 
 
@@ -79,7 +88,7 @@ def test_geometry_of_images_five_by_six(case: str) -> None:
     ("layer", "shape", "words"),
     [
         (Conv2d(4, 5), (3, 4, 8), "kernel (5, 5) on images (3, 4, 8)"),
-        (MaxPool2d(3, 2, ceil_mode=True), (96, 2, 2), "MaxPool2d of size (3, 3) on images (96, 2, 2)"),
+        (MaxPool2d(3, 2, ceil_mode=True), (96, 1, 1), "MaxPool2d of size (3, 3) on images (96, 1, 1)"),
         (AvgPool2d(2), (8, 1, 4), "a window of 2 does not fit into 1 with padding 0 + 0"),
         (Conv2d(4, 3), (10,), "takes images (C, H, W), but its input has shape (10,)"),
         (MaxPool2d(2), (10,), "takes images"),

@@ -111,8 +111,19 @@ def test_arguments_out_of_range_are_named(make: object, words: str) -> None:
 
 
 def test_unknown_kind_names_what_is_missing() -> None:
-    with pytest.raises(RunError, match="kind 'Mystery' that foveal does not know"):
+    with pytest.raises(
+        RunError, match="kind 'Mystery', which is none of foveal's: import the module that defines it first"
+    ):
         from_json({"kind": "Mystery"})
+    with pytest.raises(RunError, match="import riddles first"):
+        from_json({"kind": "Mystery", "module": "riddles", "depth": 3})
+
+
+def test_a_layer_of_ones_own_names_its_module() -> None:
+    own = layer(type("OfMyOwn", (Layer,), {"__module__": "riddles"}))
+    assert to_json(own()) == {"kind": "OfMyOwn", "module": "riddles"}
+    assert from_json(to_json(own())) == own()
+    assert "module" not in to_json(Dense(3))
 
 
 def test_settings_of_another_version_are_refused() -> None:

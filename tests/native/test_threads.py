@@ -150,7 +150,7 @@ def test_default_threads_respect_affinity(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
 def test_a_number_of_threads_that_cannot_be_is_refused(threads: object) -> None:
-    with pytest.raises(fv.UsageError, match="threads must be an integer of at least 1"):
+    with pytest.raises(fv.UsageError, match=r"threads must be (an integer of )?at least 1"):
         resolve_threads(threads)  # type: ignore[arg-type]
 
 

@@ -191,7 +191,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no run folder"):
         load_run(tmp_path / "missing")
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(RunError, match="has no model yet"):
+    with pytest.raises(RunError, match=r"has no model.safetensors: no epoch"):
         load_run(tmp_path)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_training import QUIET, SETTINGS
 
-from foveal.fit import fit_settings
+from foveal.fitting import fit_settings
 from foveal.run import Run
 from foveal.run.checkpoint import read_checkpoint
 from foveal.train.settings import TrainSettings

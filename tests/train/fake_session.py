@@ -38,7 +38,8 @@ class FakeSession:
     steps_per_epoch: int = 4
     total_steps: int = 12
     patience: int | None = None
-    classes: int = 10
+    patient_from: int = 0
+    class_shares: Sequence[float] = (0.1,) * 10
     lr: float = 0.5
     batch_size: int = 2
     on_update: Callable[[int], None] = lambda update: None
@@ -46,6 +47,10 @@ class FakeSession:
     made: list[tuple[int, int]] = field(default_factory=list)
     data: Any = field(default_factory=lambda: SimpleNamespace(notes=()))
     train_count: int = 8
+
+    @property
+    def advice(self) -> str:
+        return f"the learning rate was {self.lr:g}, try --lr {self.lr / 10:.2g}"
 
     @property
     def validation_count(self) -> int:

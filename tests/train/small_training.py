@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from foveal.fit import Watch
+from foveal.fitting import Watch
 
 # Everything that is computed from keys is in it: order, augmentation, dropout; and batch normalization's statistics.
 # The rate is high, so that the second of the three epochs is the best: what is kept is not what was written last.

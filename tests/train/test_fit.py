@@ -12,12 +12,11 @@ from small_training import QUIET, SETTINGS
 
 import foveal as fv
 from foveal.errors import DivergedError, ShapeError, UsageError
-from foveal.fit import fit_settings
-from foveal.fit import test_images as images_of_test_part
+from foveal.fitting import fit_settings, held_out_images
 from foveal.kernels import available_isas
 from foveal.run import Run
 from foveal.train.events import Event, Started, Warned
-from foveal.train.session import has_batch_norm
+from foveal.train.session import norm_pixels
 from foveal.train.settings import TrainSettings
 
 EXACT = [isa for isa in available_isas() if isa not in ("baseline", "reference")]  # those that promise the same bits
@@ -67,9 +66,10 @@ def test_the_evaluation_is_of_the_kept_weights_on_the_test_part(small_run: Run) 
     data = fv.load_dataset("digits", seed=3)
     assert data.test is not None
     written = json.loads((small_run.path / "evaluation.json").read_text())
+    assert written.pop("model_sha256") == small_run.summary()["model_sha256"]
     assert written == small_run.evaluate(data.test).to_json()
     assert written == fv.load_run(small_run.path).evaluate(data.test).to_json()
-    again = images_of_test_part(small_run)
+    again = held_out_images(small_run)
     assert again is not None
     assert again.fingerprint() == data.test.fingerprint()
 
@@ -147,6 +147,7 @@ def test_a_dataset_and_arrays_are_taken(tmp_path: Path, plain: Run) -> None:
         ({"validation": 0.2}, "--validation would change nothing"),
         ({"skip_bad": True}, "--skip-bad would change nothing"),
         ({"optimizer": fv.Momentum(), "momentum": 0.5}, "momentum would change nothing beside an optimizer object"),
+        ({"optimizer": fv.Momentum(), "momentum": 0.0}, "momentum would change nothing beside an optimizer object"),
         ({"optimizer": fv.Adam(), "weight_decay": 0.5}, "weight_decay would change nothing beside an optimizer object"),
         ({"model": fv.Sequential(fv.Flatten(), fv.Dense(10))}, "--width would change nothing with --model custom"),
         ({"model": "custom", "width": None}, "no model is called 'custom'"),
@@ -225,9 +226,34 @@ def test_a_last_batch_of_one_is_dropped_only_for_batch_norm(tmp_path: Path, batc
     assert not (tmp_path / "a" / "evaluation.json").exists()
 
 
-def test_has_batch_norm_looks_inside() -> None:
-    assert has_batch_norm(fv.Sequential(fv.Sequential(fv.BatchNorm())))
-    assert not has_batch_norm(fv.Sequential(fv.Sequential(fv.ReLU())))
+def test_norm_pixels_looks_inside() -> None:
+    net = fv.Sequential(
+        fv.Sequential(fv.Conv2d(4, 3), fv.BatchNorm()), fv.MaxPool2d(2), fv.BatchNorm(), fv.Flatten(), fv.BatchNorm()
+    )
+    assert norm_pixels(net, (1, 8, 10)) == {48, 12, 1}
+    assert norm_pixels(fv.Sequential(fv.Sequential(fv.ReLU())), (1, 8, 8)) == set()
+
+
+def test_batch_norm_after_a_convolution_takes_a_batch_of_one(tmp_path: Path) -> None:
+    data = fv.load_dataset("digits", validation=0, test=0)
+    few = np.concatenate([np.flatnonzero(data.train.labels == k)[:2] for k in range(10)])
+    small = fv.load_dataset((data.train.pixels[few], data.train.labels[few]), validation=0, test=0)
+    run = fit(tmp_path / "a", data=small, model="vgg", width=0.1, batch_size=1, steps=3)
+    assert run.summary()["steps"] == 3
+    with pytest.raises(UsageError, match="BatchNorm after a dense layer needs at least 2 images in a batch"):
+        fit(tmp_path / "b", data=small, batch_norm=True, batch_size=1)
+
+
+def test_a_network_that_overflows_on_the_test_part_is_no_result(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="the learning rate was 1e\\+18"):
+        fit(tmp_path / "a", lr=1e18, steps=1, validation=0)
+    assert not (tmp_path / "a" / "evaluation.json").exists()
+
+
+def test_settings_of_any_librarys_numbers_are_taken(tmp_path: Path) -> None:
+    net = fv.Sequential(fv.Flatten(), fv.Dropout(np.float32(0.25)), fv.Dense(np.int64(10), bias=np.bool_(False)))
+    run = fit(tmp_path / "a", model=net, width=None, optimizer=fv.Adam(beta1=np.float32(0.5)))
+    assert fv.load_run(run.path).model.net == fv.Sequential(fv.Flatten(), fv.Dropout(0.25), fv.Dense(10, bias=False))
 
 
 def test_a_given_validation_part_makes_the_fraction_idle(tmp_path: Path) -> None:
@@ -280,8 +306,9 @@ def test_import_foveal_is_light() -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        "import foveal; f = foveal.fit; from foveal.fit import Watch; assert foveal.fit is f",
-        "from foveal.fit import Watch; import foveal; foveal.fit('mlp', 'digits', width=.02, steps=1, progress=False)",
+        "import foveal; f = foveal.fit; from foveal.fitting import Watch; assert foveal.fit is f",
+        "from foveal.fitting import Watch; import foveal; foveal.fit('mlp', 'digits', steps=1, progress=False)",
+        "import foveal.fitting as f, pickle; assert pickle.loads(pickle.dumps(f.fit)) is f.fit is __import__('foveal').fit",
         "from foveal import fit, resume, load_dataset, load_run, TrainSettings; assert fit.__name__ == 'fit'",
         "import foveal; assert set(foveal.__all__) <= set(dir(foveal)); [getattr(foveal, n) for n in foveal.__all__]",
         "import foveal\ntry: foveal.mystery\nexcept AttributeError as e: assert 'mystery' in str(e)\nelse: assert 0",

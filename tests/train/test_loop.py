@@ -43,7 +43,7 @@ def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
 def test_an_equal_loss_is_no_improvement(tmp_path: Path) -> None:
     _, progress, folder = run_loop(FakeSession(validation=(2.0, 2.0, 2.0)), tmp_path)
     assert folder.model.read_bytes() == b"weights after 4 updates"
-    assert (progress.best_epoch, progress.stale) == (1, 2)
+    assert progress.best_epoch == 1
 
 
 def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
@@ -100,18 +100,21 @@ def test_a_model_from_before_the_divergence_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss", "accuracy", "classes", "is_stuck"),
+    ("loss", "accuracy", "shares", "is_stuck"),
     [
-        (math.log(10), 0.1, 10, True),
-        (math.log(10) * 1.009, 0.12, 10, True),
-        (math.log(10) * 0.98, 0.1, 10, False),
-        (math.log(10), 0.3, 10, False),
-        (math.log(2), 0.5, 2, True),
-        (0.0, 1.0, 1, False),
+        (math.log(10), 0.1, [0.1] * 10, True),
+        (math.log(10) * 1.009, 0.12, [0.1] * 10, True),
+        (math.log(10) * 0.98, 0.1, [0.1] * 10, False),
+        (math.log(10), 0.3, [0.1] * 10, False),
+        (math.log(10), 0.5, [0.5] + [0.5 / 9] * 9, True),
+        (math.log(10), 0.0, [0.5] + [0.5 / 9] * 9, True),
+        (math.log(2), 0.5, [0.5, 0.5], True),
+        (math.log(2), 0.74, [0.5, 0.5], False),
+        (0.0, 1.0, [1.0], False),
     ],
 )
-def test_stuck(loss: float, accuracy: float, classes: int, is_stuck: bool) -> None:
-    assert stuck(loss, accuracy, classes) is is_stuck
+def test_stuck(loss: float, accuracy: float, shares: list[float], is_stuck: bool) -> None:
+    assert stuck(loss, accuracy, shares) is is_stuck
 
 
 def test_a_loss_stuck_at_ln_k_is_said_once_and_not_at_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from small_training import QUIET, SETTINGS
 
-from foveal.fit import fit_settings
+from foveal.fitting import fit_settings
 from foveal.run.checkpoint import read_checkpoint
 from foveal.train.settings import TrainSettings
 
@@ -21,7 +21,7 @@ LONG = {**SETTINGS, "width": 0.3, "lr": 0.02, "epochs": 40}
 CHILD = """
 import json, sys
 from pathlib import Path
-from foveal.fit import Watch, fit_settings, resume
+from foveal.fitting import Watch, fit_settings, resume
 from foveal.train.events import BatchDone
 from foveal.train.settings import TrainSettings
 

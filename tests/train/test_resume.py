@@ -16,18 +16,21 @@ from small_training import QUIET, SETTINGS
 
 import foveal
 from foveal.errors import DataError, RunError, UsageError
-from foveal.fit import Watch, fit_settings, resume
+from foveal.fitting import Watch, fit_settings, resume
+from foveal.kernels import available_isas
 from foveal.run import Run
 from foveal.run.checkpoint import Progress, pack_checkpoint, read_checkpoint
-from foveal.train.events import BatchDone
+from foveal.train.events import BatchDone, Warned
 from foveal.train.interrupt import Interrupted
 from foveal.train.settings import TrainSettings
+
+EXACT = next(isa for isa in available_isas() if isa not in ("baseline", "reference"))
 
 # Trains in the folder argv[1] until it kills itself: "step N" right after update N; "file NAME K" between writing the
 # temporary file and renaming it, at the K-th writing of that file; "after NAME K" right after that renaming.
 CHILD = """
 import json, os, signal, sys
-from foveal.fit import Watch, fit_settings
+from foveal.fitting import Watch, fit_settings
 from foveal.train.events import BatchDone
 from foveal.train.settings import TrainSettings
 
@@ -168,6 +171,125 @@ def test_more_epochs_extend_a_run(tmp_path: Path, small_run: Run) -> None:
     assert run.config["settings"]["epochs"] == 5
 
 
+class Killed(BaseException):
+    """What a kill looks like from the inside: nothing catches it."""
+
+
+def kill_at(update: int) -> Watch:
+    def listen(event: object) -> None:
+        if isinstance(event, BatchDone) and event.updates == update:
+            raise Killed
+
+    return Watch(progress=False, listeners=[listen], checkpoint_every=1e9)
+
+
+@pytest.mark.parametrize("update", [25, 31, 33, 40])
+def test_an_extension_that_is_killed_goes_on(
+    tmp_path: Path, small_run: Run, result_of: Callable[[Path], Any], update: int
+) -> None:
+    whole, out = copy(small_run, tmp_path / "whole"), copy(small_run, tmp_path / "run")
+    resume(whole, more_epochs=2, watch=QUIET)
+    with pytest.raises(Killed):
+        resume(out, more_epochs=2, watch=kill_at(update))
+    assert foveal.load_run(out).summary()["test_accuracy"] == small_run.summary()["test_accuracy"]
+    resume(out, watch=QUIET)
+    assert result_of(out) == result_of(whole)
+    assert json.loads((out / "evaluation.json").read_text()) == json.loads((whole / "evaluation.json").read_text())
+
+
+def test_a_test_result_of_other_weights_is_not_shown(tmp_path: Path, small_run: Run) -> None:
+    out = copy(small_run, tmp_path / "run")
+    evaluation = json.loads((out / "evaluation.json").read_text())
+    (out / "evaluation.json").write_text(json.dumps({**evaluation, "accuracy": 0.123, "model_sha256": "of another"}))
+    assert foveal.load_run(out).summary()["test_accuracy"] is None
+    assert resume(out, watch=QUIET).summary()["test_accuracy"] == evaluation["accuracy"]
+
+
+def test_an_extension_counts_from_where_training_stopped(tmp_path: Path) -> None:
+    settings = TrainSettings(**{**SETTINGS, "epochs": 30, "patience": 1})
+    stopped = fit_settings(settings, "digits", run_dir=tmp_path / "run", watch=QUIET)
+    done = len(stopped.metrics)
+    assert done < 30
+    longer = resume(stopped.path, more_epochs=1, watch=QUIET)
+    assert longer.summary()["epochs"] == longer.config["settings"]["epochs"] == done + 1
+
+
+def test_data_that_are_split_otherwise_are_refused(tmp_path: Path) -> None:
+    settings = TrainSettings(**SETTINGS)
+    data = foveal.load_dataset("digits", seed=3)
+    with pytest.raises(Killed):
+        fit_settings(settings, data, run_dir=tmp_path / "run", watch=kill_at(12))
+    for other in (foveal.load_dataset("digits", seed=7), foveal.load_dataset("digits", seed=3, validation=0)):
+        with pytest.raises(RunError, match="were split differently when it was begun"):
+            resume(tmp_path / "run", data=other, watch=QUIET)
+    with pytest.raises(RunError, match="given its data from Python"):
+        resume(tmp_path / "run", watch=QUIET)
+    assert resume(tmp_path / "run", data=data, watch=QUIET).summary()["steps"] == 24
+
+
+def test_classes_that_have_other_names_are_refused(tmp_path: Path) -> None:
+    data = foveal.load_dataset("digits")
+    arrays = {"x_train": data.train.pixels[..., 0], "y_train": data.train.labels}
+    np.savez(tmp_path / "d.npz", **arrays)
+    settings = TrainSettings(**{**SETTINGS, "batch_size": 100})
+    with pytest.raises(Killed):
+        fit_settings(settings, tmp_path / "d.npz", run_dir=tmp_path / "run", watch=kill_at(9))
+    np.savez(tmp_path / "d.npz", **{**arrays, "y_train": 10 * data.train.labels})
+    with pytest.raises(RunError, match=r"the classes of .*run were 0, 1, .* and are 0, 10, .* now; train anew"):
+        resume(tmp_path / "run", watch=QUIET)
+
+
+@pytest.mark.parametrize("isa", ["baseline", "reference"])
+def test_a_run_goes_on_with_the_instruction_set_that_its_bits_depend_on(
+    tmp_path: Path, result_of: Callable[[Path], Any], isa: str
+) -> None:
+    settings = TrainSettings(**SETTINGS, isa=isa, threads=1)
+    whole = fit_settings(settings, "digits", run_dir=tmp_path / "whole", watch=QUIET)
+    out = tmp_path / "run"
+    with pytest.raises(Killed):
+        fit_settings(settings, "digits", run_dir=out, watch=kill_at(11))
+    shutil.copytree(out, tmp_path / "other")
+    resumed = resume(out, watch=QUIET)
+    assert (resumed.plan.isa, resumed.plan.threads) == (isa, 1)
+    assert result_of(out) == result_of(whole.path)
+    heard: list[object] = []
+    resume(tmp_path / "other", isa=EXACT, watch=Watch(progress=False, listeners=[heard.append]))
+    messages = [event.message for event in heard if isinstance(event, Warned)]
+    assert any(f"begun with isa {isa} and goes on with {EXACT}" in message for message in messages)
+
+
+@pytest.mark.parametrize("state", ["finished", "unfinished"])
+def test_a_model_that_is_gone_is_said_to_be(tmp_path: Path, small_run: Run, state: str) -> None:
+    out = copy(small_run, tmp_path / "run")
+    if state == "unfinished":
+        shutil.rmtree(out)
+        with pytest.raises(Killed):
+            fit_settings(TrainSettings(**SETTINGS), "digits", run_dir=out, watch=kill_at(20))
+    (out / "model.safetensors").unlink()
+    with pytest.raises(RunError, match=r"model.safetensors is missing that this run wrote after epoch 2; train anew"):
+        resume(out, watch=QUIET)
+    with pytest.raises(RunError, match=r"has no model.safetensors"):
+        foveal.load_run(out)
+
+
+def test_a_model_that_was_exchanged_is_said_to_be(tmp_path: Path, small_run: Run) -> None:
+    out = copy(small_run, tmp_path / "run")
+    other = fit_settings(TrainSettings(**{**SETTINGS, "seed": 4}), "digits", run_dir=tmp_path / "b", watch=QUIET)
+    shutil.copy(other.path / "model.safetensors", out)
+    with pytest.raises(RunError, match=r"model.safetensors is not the file that this run wrote"):
+        resume(out, watch=QUIET)
+
+
+def test_a_folder_that_a_run_left_before_it_began_is_used(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".lock").write_text("1\n")
+    (out / "config.json.tmp").write_text("{")
+    with pytest.raises(RunError, match="not a run folder"):
+        resume(out, watch=QUIET)
+    assert fit_settings(TrainSettings(**SETTINGS), "digits", run_dir=out, watch=QUIET).summary()["steps"] == 24
+
+
 def test_an_extension_is_refused_where_the_model_is_ahead_of_the_checkpoint(tmp_path: Path) -> None:
     out = killed(tmp_path / "run", "after", "model.safetensors", "2")
     with pytest.raises(RunError, match="was killed while saving: finish it first with --resume"):
@@ -208,7 +330,7 @@ def test_a_run_on_arrays_needs_them_again(tmp_path: Path) -> None:
     settings = TrainSettings(**{**SETTINGS, "epochs": 1})
     out = fit_settings(settings, data, run_dir=tmp_path / "run", watch=QUIET).path
     (out / "last.safetensors").unlink()
-    with pytest.raises(RunError, match="resume it from Python with data="):
+    with pytest.raises(RunError, match="given its data from Python and cannot load them again"):
         resume(out, watch=QUIET)
     assert resume(out, data=data, watch=QUIET).summary()["epochs"] == 1
 

@@ -25,17 +25,18 @@ def evaluate(run: str, data: str | None, skip_bad: bool, threads: int | None, is
       foveal evaluate runs/flowers-1
       foveal evaluate runs/flowers-1 other-flowers/ --json
     """
-    from foveal.data import load_images
-    from foveal.fit import test_images
+    from foveal.fitting import held_out_images, images_to_judge
     from foveal.run import load_run
 
     loaded = load_run(run, threads=threads, isa=isa)
     if data is None:
-        images = test_images(loaded)
+        images = held_out_images(loaded)
         if images is None:
             raise RunError(f"{run} has no test part; say what to judge it on: foveal evaluate {run} DATA")
     else:
-        images = load_images(data, loaded.model.preprocess, loaded.class_names, skip_bad=skip_bad)
+        images, remark = images_to_judge(loaded, data, skip_bad=skip_bad)
+        if remark:
+            click.echo(f"note: {remark}", err=True)
     evaluation = loaded.evaluate(images)
     if as_json:
         print_json(evaluation.to_json())
@@ -51,7 +52,7 @@ def _report(evaluation: Evaluation) -> str:
     head = ("class", "precision", "recall", "F1", "images")
     lines = [
         f"accuracy {percent(evaluation.accuracy)}   balanced {percent(evaluation.balanced_accuracy)}   "
-        f"macro F1 {percent(evaluation.macro_f1)}   loss {evaluation.loss or 0.0:.4f}   images {evaluation.count}",
+        f"macro F1 {percent(evaluation.macro_f1)}   loss {evaluation.loss:.4f}   images {evaluation.count}",
         "",
         table(head, rows, right=range(1, 5)),
     ]

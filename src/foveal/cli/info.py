@@ -18,7 +18,7 @@ def info(threads: int | None, isa: str | None, as_json: bool) -> None:
       foveal info
       FOVEAL_ISA=avx2 FOVEAL_THREADS=1 foveal info --json
     """
-    from foveal.data.cache import cache_folder
+    from foveal.data.cache import LIMIT, cache_folder, cache_size
     from foveal.kernels import available_isas, kernel_names, resolve_isa, resolve_threads
 
     chosen, kernels = resolve_isa(isa), kernel_names()
@@ -29,6 +29,8 @@ def info(threads: int | None, isa: str | None, as_json: bool) -> None:
         "threads": resolve_threads(threads),
         "kernels": list(kernels),
         "cache": str(cache_folder()),
+        "cache_bytes": cache_size(cache_folder()),
+        "cache_limit_bytes": LIMIT,
     }
     if as_json:
         print_json(facts)
@@ -36,5 +38,5 @@ def info(threads: int | None, isa: str | None, as_json: bool) -> None:
     click.echo(f"foveal {facts['version']}")
     click.echo(f"instruction set  {chosen} (this processor: {', '.join(available_isas())})")
     click.echo(f"threads          {facts['threads']}")
-    click.echo(f"image cache      {facts['cache']}")
+    click.echo(f"image cache      {facts['cache']} ({cache_size(cache_folder()) / 1e6:.0f} MB of {LIMIT / 1e6:.0f} MB)")
     click.echo(f"compute kernels  {len(kernels)}: {', '.join(kernels)}")

@@ -57,8 +57,8 @@ def train(data: str | None, resume: str | None, out: str | None, as_json: bool, 
       foveal train flowers/ --epochs 20 --augment standard
       foveal train --resume runs/flowers-1
     """
-    from foveal.fit import Watch, fit_settings
-    from foveal.fit import resume as resume_run
+    from foveal.fitting import Watch, fit_settings
+    from foveal.fitting import resume as resume_run
 
     settings = {name: value for name, value in given.items() if value is not None}
     watch = Watch(command=("foveal", *sys.argv[1:]))

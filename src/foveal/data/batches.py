@@ -9,7 +9,7 @@ repeating the edge, as numpy.pad's mode "reflect" does. The value is pixel · sc
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.errors import UsageError
+from foveal.checks import integer
 from foveal.kernels.reference import assemble
 from foveal.rng import permutation, stream_key
 
@@ -27,7 +27,6 @@ def batch_bounds(count: int, batch_size: int, drop_single: bool = False) -> tupl
     The last batch is smaller where batch_size does not divide count. drop_single leaves out a batch of one image: batch
     normalization needs two values to have a variance. Raises UsageError for a batch_size below 1.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch_size must be at least 1, not {batch_size}")
+    integer(batch_size, "batch_size", 1)
     bounds = [(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
     return tuple((start, stop) for start, stop in bounds if not (drop_single and stop - start == 1))

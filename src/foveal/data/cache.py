@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 VERSION: Final = 1  # of file format and decoding; a new number leaves old files to be removed as the least used
 LARGE: Final = 64 << 20  # bytes of pixels from which a file is mapped rather than read
 LIMIT: Final = 4 << 30  # bytes of all files together
+TICK: Final = 2_000_000_000  # nanoseconds: the coarsest clock of a file system (FAT)
 _SUFFIX: Final = ".pixels"
 _PAGE: Final = 4096  # a map's offset must be a multiple of the page size on no system that matters larger than 64 KiB
 _STALE: Final = 24 * 3600  # seconds after which an unfinished file is taken for a killed process's
@@ -34,17 +35,21 @@ def cache_folder() -> Path:
     return root / "foveal" / "decoded"
 
 
-def cache_key(root: Path, names: Sequence[str], request: Mapping[str, Any]) -> str:
-    """A hash of the files' names, sizes and times, and of what is asked for (JSON values).
+def cache_key(root: Path, names: Sequence[str], request: Mapping[str, Any]) -> str | None:
+    """A hash of which files these are, their sizes and times, and of what is asked for (JSON values).
 
-    The time of the last change of a file's record (ctime) is included: archives restore names, sizes and mtimes alike.
-    Raises OSError if a file is gone.
+    Which: names, devices and inodes. Of the times also that of the last change of a file's record (ctime): archives
+    restore names, sizes and mtimes alike. None if a file is so new that it could change again without a sign of it,
+    within the tick of a file system's clock. Raises OSError if a file is gone.
     """
     digest = hashlib.sha256(json.dumps([VERSION, request], sort_keys=True).encode())
+    youngest = 0
     for name in names:
         stat = os.stat(f"{root}/{name}")  # noqa: PTH116 (a Path for each file would take most of the time)
-        digest.update(os.fsencode(name) + b"\0" + f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n".encode())
-    return digest.hexdigest()[:40]
+        facts = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        digest.update(os.fsencode(name) + b"\0" + f"{facts}\n".encode())
+        youngest = max(youngest, stat.st_mtime_ns, stat.st_ctime_ns)
+    return digest.hexdigest()[:40] if youngest <= time.time_ns() - TICK else None
 
 
 def fetch(folder: Path, key: str) -> tuple[dict[str, Any], NDArray[np.uint8]] | None:
@@ -52,7 +57,8 @@ def fetch(folder: Path, key: str) -> tuple[dict[str, Any], NDArray[np.uint8]] | 
     path = folder / (key + _SUFFIX)
     try:
         found = _read(path)
-        os.utime(path)  # the least recently used go first
+        with suppress(OSError):  # not ours to touch
+            os.utime(path)  # the least recently used go first
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
@@ -76,6 +82,11 @@ def store(
         return _read(folder / (key + _SUFFIX))[1] if pixels.nbytes >= LARGE else pixels
     except (OSError, ValueError):
         return pixels
+
+
+def cache_size(folder: Path) -> int:
+    """Bytes of all that is kept."""
+    return sum(path.stat().st_size for path in folder.glob("*" + _SUFFIX))
 
 
 def _write(path: Path, record: Mapping[str, Any], pixels: NDArray[np.uint8]) -> None:

@@ -59,9 +59,17 @@ class Header:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Why a file cannot be decoded, in a few words."""
+    """Why a file cannot be decoded, in a few words. passing: it may be readable the next time."""
 
     reason: str
+    passing: bool = False
+
+
+def decoder() -> str:
+    """What decides about the pixels beside the file: Pillow's version."""
+    from PIL import __version__
+
+    return f"Pillow {__version__}"
 
 
 def decode_image(path: str | Path, preprocess: Preprocess) -> NDArray[np.uint8]:
@@ -192,7 +200,8 @@ def _attempt(read: Callable[[], T]) -> T | Unreadable:
     except MemoryError:
         raise
     except Exception as error:
-        return Unreadable(_reason(error))
+        passing = isinstance(error, OSError) and error.errno is not None  # the system's word, not the decoder's
+        return Unreadable(_reason(error), passing)
 
 
 def _reason(error: Exception) -> str:

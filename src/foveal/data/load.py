@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from foveal.checks import integer
 from foveal.data.decode import Geometry
 from foveal.data.images import Dataset, Images, Split
 from foveal.data.preprocess import Preprocess, measure
@@ -41,10 +42,10 @@ def load_dataset(
     Raises DataError for data that cannot be read or make no sense, UsageError for arguments that do not.
     """
     check_fractions([("validation", validation), ("test", test)])
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= _LARGEST_SIZE):
-        raise UsageError(f"size must be a number of pixels from 1 to {_LARGEST_SIZE}, not {size!r}")
+    if size is not None:
+        size = integer(size, "size", 1, _LARGEST_SIZE)
     data = _read(source, ReadOptions(size, None, skip_bad, cache))
-    _check_classes(data.name, data.parts)
+    _check_classes(data)
     groups = equal_groups(*(part.pixels for part in data.parts.values()))
     parts, split, notes = _split(data.parts, groups, validation, test, seed)
     mean, deviation = measure(parts["train"].pixels)
@@ -71,10 +72,11 @@ def load_images(
     *,
     skip_bad: bool = False,
     cache: bool = True,
-) -> Images:
-    """Images for a network that exists, to evaluate it: those of the test part, or all if there is none.
+) -> tuple[Images, str]:
+    """(images, fingerprint of all that was read) for a network that exists, to evaluate it.
 
-    Labels are positions in `class_names`. Raises DataError if the source has another class, or arrays of another shape.
+    The images are those of the test part, or all if there is none. Labels are positions in `class_names`. Raises
+    DataError if the source has another class, or arrays of another shape.
     """
     geometry = Geometry(preprocess.height, preprocess.width, preprocess.channels)
     data = _read(source, ReadOptions(None, geometry, skip_bad, cache))
@@ -85,7 +87,7 @@ def load_images(
         known = first_few(class_names, 10)
         raise DataError(f"{data.name}: the network has no class {first_few(unknown)}; it has {known}")
     to = np.array([class_names.index(n) if n in class_names else -1 for n in images.class_names], np.int32)
-    return replace(images, labels=to[images.labels], class_names=tuple(class_names))
+    return replace(images, labels=to[images.labels], class_names=tuple(class_names)), _fingerprint(data.parts)
 
 
 def _read(source: Sourceish, options: ReadOptions) -> SourceData:
@@ -109,21 +111,29 @@ def _joined(parts: Mapping[str, Images]) -> Images:
     )
 
 
-def _check_classes(name: str, parts: Mapping[str, Images]) -> None:
-    class_names = parts["train"].class_names if "train" in parts else ()
+def _check_classes(data: SourceData) -> None:
+    if "train" not in data.parts:
+        raise DataError(f"{data.name} has nothing to train on, only a part for {' and '.join(data.parts)}")
+    class_names = data.parts["train"].class_names
     if len(class_names) < 2:
-        raise DataError(f"{name}: at least 2 classes are needed, there is {first_few(class_names) or 'none'}")
-    for part, images in parts.items():
-        missing = [name for name, count in zip(class_names, images.counts, strict=True) if not count]
-        if missing:
-            raise DataError(f"{name}: the {part} part has no images of class {first_few(missing)}")
+        raise DataError(f"{data.name}: at least 2 classes are needed, there is {first_few(class_names) or 'none'}")
+    missing = _without_images(data.parts["train"])
+    if missing:
+        skipped = f" ({len(data.unreadable)} files were left out as unreadable)" if data.unreadable else ""
+        raise DataError(f"{data.name}: the train part has no images of class {first_few(missing)}{skipped}")
+
+
+def _without_images(images: Images) -> list[str]:
+    return [name for name, count in zip(images.class_names, images.counts, strict=True) if not count]
 
 
 def _split(
     given: Mapping[str, Images], groups: Index, validation: float, test: float, seed: int
 ) -> tuple[dict[str, Images], Split, list[str]]:
     """The parts to use, how they were made, and what to say about it."""
-    parts, notes = dict(given), []
+    parts = dict(given)
+    missing = {part: _without_images(images) for part, images in parts.items()}
+    notes = [f"the {part} part has no images of class {first_few(names)}" for part, names in missing.items() if names]
     if "validation" in parts and validation == 0:
         notes.append(f"validation 0: the {len(parts.pop('validation'))} given validation images are not used")
     wanted = []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.checks import real
 from foveal.data.images import Images
 from foveal.errors import DataError, UsageError
 from foveal.rng import permutation, stream_key
@@ -40,7 +41,8 @@ def split_by_class(
         if len(heads) <= len(parts):
             raise DataError(
                 f"class {class_name!r} has {len(heads)} different image{'s' * (len(heads) != 1)}, "
-                f"too few to have some in each of {', '.join(chosen)}"
+                f"too few to have some in each of {', '.join(chosen)}: add images"
+                + (", or hold none back with --validation 0" if "validation" in parts and len(heads) > 1 else "")
             )
         heads = heads[permutation(stream_key(seed, "split", label), len(heads))]
         for name, fraction in fractions:
@@ -56,8 +58,7 @@ def split_by_class(
 def check_fractions(fractions: Sequence[tuple[str, float]]) -> None:
     """Raises UsageError unless each fraction is at least 0 and their sum below 1."""
     for name, fraction in fractions:
-        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
-            raise UsageError(f"{name} must be a fraction of the images, at least 0 and below 1, not {fraction!r}")
+        real(fraction, name, 0, 1)
     if sum(fraction for _, fraction in fractions) >= 1:
         text = " + ".join(f"{name} {fraction:g}" for name, fraction in fractions)
         raise UsageError(f"{text} leaves nothing to train on")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from foveal.checks import integer
 from foveal.errors import UsageError
 from foveal.kernels import _native
 
@@ -40,9 +41,7 @@ def resolve_threads(threads: int | None = None) -> int:
         if not text.isdigit() or int(text) < 1:
             raise UsageError(f"FOVEAL_THREADS must be a number of at least 1, not {text!r}")
         return int(text)
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise UsageError(f"threads must be an integer of at least 1, not {threads!r}")
-    return threads
+    return integer(threads, "threads", 1)
 
 
 def default_threads(cgroup: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc/self/cgroup")) -> int:

@@ -112,10 +112,11 @@ def need_image(layer_: Layer, in_shape: Shape) -> tuple[int, int, int]:
 
 
 def to_json(spec: Any) -> Any:
-    """A spec as plain JSON values: {"kind": ..., field: ...}, recursively."""
+    """A spec as plain JSON values: {"kind": ..., field: ...}, recursively; a layer of one's own names its "module"."""
     if isinstance(spec, Layer):
         fields = {f.name: to_json(getattr(spec, f.name)) for f in dataclasses.fields(spec)}  # type: ignore[arg-type]
-        return {"kind": spec.kind, **fields}
+        module = type(spec).__module__
+        return {"kind": spec.kind, **({} if module.startswith("foveal.") else {"module": module}), **fields}
     if isinstance(spec, (tuple, list)):
         return [to_json(value) for value in spec]
     return spec
@@ -127,12 +128,12 @@ def from_json(value: Any) -> Any:
         return tuple(from_json(item) for item in value)
     if not isinstance(value, dict):
         return value
-    settings = {name: from_json(item) for name, item in value.items() if name != "kind"}
+    settings = {name: from_json(item) for name, item in value.items() if name not in ("kind", "module")}
     kind = value.get("kind")
     if kind not in _KINDS:
-        raise RunError(
-            f"the model uses a layer of kind {kind!r} that foveal does not know; import the module that defines it"
-        )
+        module = value.get("module", "__main__")
+        where = "the module that defines it" if module == "__main__" else str(module)
+        raise RunError(f"the model has a layer of kind {kind!r}, which is none of foveal's: import {where} first")
     cls = _KINDS[kind]
     if kind == "Sequential":
         return cls(*settings["layers"])

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from foveal.errors import ShapeError, UsageError
+from foveal.checks import integer, settle, switch
+from foveal.errors import ShapeError
 from foveal.layers.base import Context, Layer, Params, Shape, Tensor, layer, need_image
 from foveal.params import ParamSlot, he_normal, zeros
 from foveal.shapes import Padding, Pair, normalise_padding, output_length, pads, pair
@@ -34,8 +35,8 @@ class Conv2d(Layer):
     bias: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.filters, int) or self.filters < 1:
-            raise UsageError(f"Conv2d(filters=...) must be an integer of at least 1, not {self.filters!r}")
+        settle(self, "filters", integer, 1)
+        settle(self, "bias", switch)
         object.__setattr__(self, "kernel_size", pair(self.kernel_size, "Conv2d(kernel_size=...)"))
         object.__setattr__(self, "stride", pair(self.stride, "Conv2d(stride=...)"))
         object.__setattr__(self, "padding", normalise_padding(self.padding))

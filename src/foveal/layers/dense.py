@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from foveal.errors import ShapeError, UsageError
+from foveal.checks import integer, settle, switch
+from foveal.errors import ShapeError
 from foveal.layers.base import Context, Layer, Params, Shape, Tensor, layer
 from foveal.params import ParamSlot, he_normal, zeros
 
@@ -20,8 +21,8 @@ class Dense(Layer):
     bias: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.units, int) or self.units < 1:
-            raise UsageError(f"Dense(units=...) must be an integer of at least 1, not {self.units!r}")
+        settle(self, "units", integer, 1)
+        settle(self, "bias", switch)
 
     def out_shape(self, in_shape: Shape) -> Shape:
         if len(in_shape) != 1:

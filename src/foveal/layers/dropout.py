@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from foveal.errors import UsageError
+from foveal.checks import real, settle
 from foveal.layers.base import Context, Layer, Params, Tensor, layer
 
 
@@ -17,8 +17,7 @@ class Dropout(Layer):
     p: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p < 1:
-            raise UsageError(f"Dropout(p=...) must be at least 0 and below 1, not {self.p!r}")
+        settle(self, "p", real, 0, 1)
 
     def forward(self, x: Tensor, params: Params, ctx: Context) -> tuple[Tensor, Tensor | None]:
         if not ctx.training or self.p == 0:

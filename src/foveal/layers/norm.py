@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from foveal.errors import ShapeError, UsageError
+from foveal.checks import real, settle
+from foveal.errors import ShapeError
 from foveal.layers.base import Context, Layer, Params, Shape, Tensor, layer
 from foveal.params import ParamSlot, ones, zeros
 
@@ -26,10 +27,8 @@ class BatchNorm(Layer):
     momentum: float = 0.1
 
     def __post_init__(self) -> None:
-        if not self.eps > 0:
-            raise UsageError(f"BatchNorm(eps=...) must be above 0, not {self.eps!r}")
-        if not 0 < self.momentum <= 1:
-            raise UsageError(f"BatchNorm(momentum=...) must be above 0 and at most 1, not {self.momentum!r}")
+        settle(self, "eps", real, above=0)
+        settle(self, "momentum", real, above=0, high=1)
 
     def param_slots(self, in_shape: Shape) -> Iterator[ParamSlot]:
         shape = (in_shape[0],)

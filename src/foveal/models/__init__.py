@@ -2,11 +2,11 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from foveal.errors import ShapeError, UsageError
-from foveal.layers import BatchNorm, Dropout, Sequential
+from foveal.layers import BatchNorm, Dropout, Layer, Sequential
 from foveal.models.lenet import lenet
 from foveal.models.mlp import mlp
 from foveal.models.nin import nin
@@ -62,12 +62,23 @@ def _fits(net: Sequential, input_shape: tuple[int, int, int]) -> bool:
 
 def advice(net: Sequential) -> tuple[str, ...]:
     """What may be unwise about a network, one line each."""
+    layers = list(_places(net))
     lines = []
-    for position, layer in enumerate(net.layers):
-        later = [k for k, item in enumerate(net.layers) if k > position and isinstance(item, BatchNorm)]
+    for position, (place, layer) in enumerate(layers):
+        later = [name for name, item in layers[position + 1 :] if isinstance(item, BatchNorm)]
         if isinstance(layer, Dropout) and layer.p and later:
             lines.append(
-                f"layer {position} (Dropout) comes before layer {later[0]} (BatchNorm): the variance differs between "
+                f"layer {place} (Dropout) comes before layer {later[0]} (BatchNorm): the variance differs between "
                 f"training and use; put dropout after the last BatchNorm"
             )
     return tuple(lines)
+
+
+def _places(net: Sequential, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+    """("0", layer), ("1.0", layer), …: the layers in order, also those inside a Sequential."""
+    for position, layer in enumerate(net.layers):
+        place = f"{prefix}{position}"
+        if isinstance(layer, Sequential):
+            yield from _places(layer, f"{place}.")
+        else:
+            yield place, layer

@@ -1,8 +1,8 @@
 """Pieces that the models share. A network is a list of layers until it is whole."""
 
-import math
 from typing import Literal
 
+from foveal.checks import real
 from foveal.errors import UsageError
 from foveal.layers import BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool, Layer, ReLU
 from foveal.shapes import Padding
@@ -13,9 +13,7 @@ Layers = list[Layer]
 
 def scaled(channels: int, width: float) -> int:
     """Channels times width, to the nearest multiple of 16, at least 16."""
-    if not 0 < width < math.inf:
-        raise UsageError(f"width must be a number above 0, not {width!r}")
-    return max(16, round(channels * width / 16) * 16)
+    return max(16, round(channels * real(width, "width", above=0) / 16) * 16)
 
 
 def conv(filters: int, kernel: int, *, batch_norm: bool, padding: Padding = "same") -> Layers:

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from foveal.errors import UsageError
-from foveal.optim.base import Optimizer, State, Vector, check_fraction, optimizer
+from foveal.checks import real, settle, switch
+from foveal.optim.base import Optimizer, State, Vector, optimizer
 
 
 def power(beta: float, t: int) -> float:
@@ -39,11 +39,11 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_fraction("Adam", "beta1", self.beta1)
-        check_fraction("Adam", "beta2", self.beta2)
-        check_fraction("Adam", "weight_decay", self.weight_decay, below=float("inf"))
-        if not self.eps > 0:
-            raise UsageError(f"Adam(eps=...) must be above 0, not {self.eps!r}")
+        settle(self, "beta1", real, 0, 1)
+        settle(self, "beta2", real, 0, 1)
+        settle(self, "eps", real, above=0)
+        settle(self, "bias_correction", switch)
+        settle(self, "weight_decay", real, 0)
 
     def update(self, w: Vector, g: Vector, state: State, lr: float, t: int) -> None:
         m, v = state["m"], state["v"]

@@ -11,8 +11,6 @@ from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.errors import UsageError
-
 Vector = NDArray[np.floating[Any]]
 State = Mapping[str, Vector]
 
@@ -40,9 +38,3 @@ def optimizer(cls: O) -> O:
     made = dataclasses.dataclass(frozen=True)(cls)
     OPTIMIZERS[made.name] = made
     return cast(O, made)
-
-
-def check_fraction(owner: str, name: str, value: float, *, below: float = 1.0) -> None:
-    """Refuse a value outside [0, below)."""
-    if not 0 <= value < below:
-        raise UsageError(f"{owner}({name}=...) must be at least 0 and below {below:g}, not {value!r}")

@@ -1,7 +1,8 @@
 """Stochastic gradient descent with momentum."""
 
+from foveal.checks import real, settle, switch
 from foveal.errors import UsageError
-from foveal.optim.base import Optimizer, State, Vector, check_fraction, optimizer
+from foveal.optim.base import Optimizer, State, Vector, optimizer
 
 
 @optimizer
@@ -22,9 +23,10 @@ class Momentum(Optimizer):
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_fraction("Momentum", "momentum", self.momentum)
-        check_fraction("Momentum", "dampening", self.dampening)
-        check_fraction("Momentum", "weight_decay", self.weight_decay, below=float("inf"))
+        settle(self, "momentum", real, 0, 1)
+        settle(self, "nesterov", switch)
+        settle(self, "dampening", real, 0, 1)
+        settle(self, "weight_decay", real, 0)
         if self.nesterov and (self.dampening or not self.momentum):
             raise UsageError("Momentum(nesterov=True) needs a momentum above 0 and dampening 0")
 

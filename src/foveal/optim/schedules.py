@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from foveal.checks import real, settle
 from foveal.errors import UsageError
 
 NAMES: Final = ("constant", "cosine", "linear", "one-cycle")
@@ -36,8 +37,7 @@ class Schedule:
             near = difflib.get_close_matches(str(self.name), NAMES, 1, 0.5)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
             raise UsageError(f"no schedule is called {self.name!r}; {hint}")
-        if not 0 <= self.warmup < 1:
-            raise UsageError(f"warmup must be at least 0 and below 1, not {self.warmup!r}")
+        settle(self, "warmup", real, 0, 1)
         if self.warmup and self.name == "one-cycle":
             raise UsageError("one-cycle has its own warm-up; leave out warmup or choose another schedule")
 

@@ -1,6 +1,7 @@
 """Stochastic gradient descent, plain."""
 
-from foveal.optim.base import Optimizer, State, Vector, check_fraction, optimizer
+from foveal.checks import real, settle
+from foveal.optim.base import Optimizer, State, Vector, optimizer
 
 
 @optimizer
@@ -12,7 +13,7 @@ class SGD(Optimizer):
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_fraction("SGD", "weight_decay", self.weight_decay, below=float("inf"))
+        settle(self, "weight_decay", real, 0)
 
     def update(self, w: Vector, g: Vector, state: State, lr: float, t: int) -> None:
         w -= lr * g

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveal import rng
+from foveal.checks import integer
 from foveal.errors import ShapeError, UsageError
 from foveal.kernels import REFERENCE, resolve_isa, resolve_threads
 from foveal.layers import Sequential, SoftmaxCrossEntropy
@@ -79,11 +79,9 @@ class Plan:
         *,
         fuse: bool = True,
     ) -> None:
-        if batch_size < 1:
-            raise UsageError(f"batch_size must be at least 1, not {batch_size}")
+        batch_size, seed = integer(batch_size, "batch_size", 1), integer(seed, "seed", 0, 2**64 - 1)
         self.net = net if isinstance(net, Sequential) else Sequential(net)
         self.input_shape, self.batch_size, self.optimizer, self.seed = input_shape, batch_size, optimizer, seed
-        rng.stream_key(seed, "init")  # refuses a seed out of range
         self.threads, self.isa = resolve_threads(threads), resolve_isa(isa)
         self.classes = _classes(self.net, input_shape)
         self.updates = 0

@@ -1,10 +1,15 @@
 """Writing files so that a reader sees the old content or the new one, never a part, whatever happens in between."""
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from foveal.errors import RunError
+
+TEMPORARY: Final = ".tmp"  # how names of unfinished files end
+_UNSUPPORTED: Final = (errno.EINVAL, errno.ENOTSUP)  # by file systems that cannot sync a folder
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -12,7 +17,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Raises RunError if the system refuses (a full disk, no permission); the old content then stays.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + TEMPORARY)
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -30,5 +35,8 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
     finally:
         os.close(descriptor)

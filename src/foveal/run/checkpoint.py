@@ -39,8 +39,8 @@ class Progress:
     """Counters of a training; the loop advances them, a checkpoint keeps them.
 
     epoch: epochs completed; step, loss_sum, correct, seen, epoch_seconds: of the epoch under way; updates, seconds: of
-    the whole run. best_epoch (from 1), best_loss: of the weights in model.safetensors, whose hash is model_sha256;
-    stale: epochs since then. finished: why no step is left ("" while some are).
+    the whole run. best_epoch (from 1), best_loss: of the weights in model.safetensors, whose hash is model_sha256.
+    finished: why no step is left ("" while some are).
     """
 
     epoch: int = 0
@@ -53,7 +53,6 @@ class Progress:
     seconds: float = 0.0
     best_epoch: int | None = None
     best_loss: float | None = None
-    stale: int = 0
     model_sha256: str | None = None
     finished: str = ""
     rows: list[EpochRow] = field(default_factory=list)

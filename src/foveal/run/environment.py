@@ -10,11 +10,16 @@ import numpy as np
 
 def version() -> str:
     """The version of foveal that is installed."""
+    return installed("foveal")
+
+
+def installed(package: str) -> str:
+    """The version of a package that is installed."""
     from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
+    from importlib.metadata import version as version_of
 
     try:
-        return installed("foveal")
+        return version_of(package)
     except PackageNotFoundError:
         return "0+unknown"
 
@@ -25,6 +30,7 @@ def environment() -> dict[str, Any]:
         "foveal": version(),
         "python": sys.version.split()[0],
         "numpy": np.__version__,
+        "pillow": installed("pillow"),
         "system": platform.platform(),
         "processor": _processor(),
     }

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from foveal.errors import RunError, UsageError
-from foveal.run.atomic import write_atomic
+from foveal.run.atomic import TEMPORARY, write_atomic
 from foveal.run.checkpoint import EpochRow
+from foveal.run.lock import NAME as LOCK
 from foveal.run.lock import locked
 
 RUNS: Final = Path("runs")
@@ -90,21 +91,31 @@ class RunFolder:
         """config.json. Raises RunError if it is damaged or lacks what a run needs."""
         config = read_json(self.config)
         data = config["data"] if isinstance(config.get("data"), dict) else {}
-        missing = [name for name in ("settings", "spec", "optimizer", "data", "environment") if name not in config]
-        missing += [f"data.{name}" for name in ("source", "fingerprint", "counts") if name not in data]
+        missing = [
+            name
+            for name in ("settings", "spec", "optimizer", "data", "extended_from", "isa", "environment")
+            if name not in config
+        ]
+        missing += [
+            f"data.{name}"
+            for name in ("source", "fingerprint", "class_names", "split", "counts", "parts")
+            if name not in data
+        ]
         if missing:
             raise RunError(f"{self.config} does not fit this version of foveal: it has no {', '.join(missing)}")
         return config
 
     def read_evaluation(self) -> dict[str, Any] | None:
-        """The test results, or None before they are there. Raises RunError."""
-        return read_json(self.evaluation) if self.evaluation.is_file() else None
+        """The test results of the weights in model.safetensors, or None before they are there. Raises RunError."""
+        evaluation = read_json(self.evaluation) if self.evaluation.is_file() else {}
+        return evaluation if evaluation and evaluation.get("model_sha256") == self.model_sha256() else None
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         write_atomic(self.config, _pretty(config))
 
     def write_evaluation(self, evaluation: Mapping[str, Any]) -> None:
-        write_atomic(self.evaluation, _pretty(evaluation))
+        """Write what the test part says of the weights in model.safetensors."""
+        write_atomic(self.evaluation, _pretty({**evaluation, "model_sha256": self.model_sha256()}))
 
     def write_metrics(self, rows: Sequence[EpochRow]) -> None:
         """The whole of metrics.csv; called with the rows of a checkpoint, so the two always agree."""
@@ -148,11 +159,20 @@ def _make(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
     except FileExistsError:
-        raise UsageError(f"{path} exists already; choose another name, or continue it with --resume {path}") from None
+        if _abandoned(path):
+            return path
+        resume = f", or continue it with --resume {path}" if RunFolder(path).config.is_file() else ""
+        raise UsageError(f"{path} exists already; choose another name{resume}") from None
     except OSError as error:
         raise RunError(f"cannot create {path}: {error.strerror}") from None
     return path
 
 
+def _abandoned(path: Path) -> bool:
+    """Whether a folder is what a run left that was killed before it had begun: a lock, no file that is whole."""
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    return LOCK in names and all(name == LOCK or name.endswith(TEMPORARY) for name in names)
+
+
 def _pretty(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

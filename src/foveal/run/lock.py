@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from foveal.errors import RunError
@@ -28,11 +28,14 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, *_UNSUPPORTED):
+                raise RunError(f"cannot lock {folder}: {error.strerror}") from None
             if error.errno not in _UNSUPPORTED:
                 holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
                 raise RunError(f"{folder} is in use by process {holder}; wait until it ends or stop it") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # only for the message to others; the disk may be full
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.checks import integer
 from foveal.data import Images, decode_image
 from foveal.errors import DataError, RunError
 from foveal.metrics import Evaluation, evaluate_predictions
@@ -109,6 +110,7 @@ class Run:
         """
         if isinstance(images, (str, os.PathLike)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
+        top = integer(top, "top", 1)
         pictures = list(images)
         if not pictures:
             return []
@@ -182,5 +184,5 @@ def load_run(path: str | os.PathLike[str], *, threads: int | None = None, isa: s
         return Run(read_model(where), where, threads=threads, isa=isa)
     folder = RunFolder.open(where)
     if not folder.model.is_file():
-        raise RunError(f"{where} has no model yet: its training has not finished an epoch")
+        raise RunError(f"{where} has no {folder.model.name}: no epoch of its training has ended, or it was removed")
     return Run(read_model(folder.model), folder.model, folder, threads=threads, isa=isa)

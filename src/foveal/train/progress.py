@@ -1,6 +1,7 @@
 """How a training is shown while it runs, on stderr: a live bar on a terminal, one plain line per epoch elsewhere."""
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from foveal.train.events import BatchDone, EpochDone, Event, Finished, Started, Stopped, Warned
@@ -16,13 +17,28 @@ def progress_listener(stream: TextIO | None = None) -> "PlainProgress":
 
 
 class PlainProgress:
-    """One line at the start, one per epoch, and one for everything unusual."""
+    """One line at the start, one per epoch, and one for everything unusual.
+
+    When nobody can be told any more (the reader of a pipe has gone, the disk of a log is full) it falls silent:
+    training goes on.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.epochs = 0
+        self.silent = False
 
     def __call__(self, event: Event) -> None:
+        if self.silent:
+            return
+        try:
+            self.tell(event)
+        except (OSError, ValueError):  # ValueError: the stream has been closed
+            self.silent = True
+            with suppress(OSError, ValueError):
+                self.close()
+
+    def tell(self, event: Event) -> None:
         for line in self.lines(event):
             self.write(line)
 
@@ -59,11 +75,11 @@ class LiveProgress(PlainProgress):
         self.task: TaskID | None = None
         self.shown = 0.0
 
-    def __call__(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
         if isinstance(event, BatchDone):
             self.show(event)
             return
-        super().__call__(event)
+        super().tell(event)
         if isinstance(event, Started):
             self.begin(event)
         elif isinstance(event, Finished):

@@ -1,6 +1,6 @@
 """A session: one network, its data and its settings bound to a plan, ready for the loop to make updates with."""
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from foveal.data import Dataset, batch_bounds, epoch_order, moves, parse_augment
 from foveal.errors import DataError, DivergedError, UsageError
 from foveal.layers import BatchNorm, Sequential
-from foveal.layers.base import Layer
+from foveal.layers.base import Layer, Shape
 from foveal.optim import Optimizer, Schedule
 from foveal.plan import BatchResult, Plan
 from foveal.run.model_file import Model, image_shape, pack_model, weights_of
@@ -27,23 +27,29 @@ class Validation:
 class Session:
     """The state of a training is the plan's; everything else here is fixed.
 
-    settings must be resolved. Raises ShapeError or UsageError when network, data and settings do not fit together.
+    settings must be resolved. patient_from: the epochs before it do not count for patience. Raises ShapeError,
+    UsageError or DataError when network, data and settings do not fit together.
     """
 
-    def __init__(self, net: Sequential, optimizer: Optimizer, settings: TrainSettings, data: Dataset) -> None:
+    def __init__(
+        self, net: Sequential, optimizer: Optimizer, settings: TrainSettings, data: Dataset, patient_from: int = 0
+    ) -> None:
         if settings.lr is None or settings.batch_size is None:
             raise UsageError("the settings must be resolved before a session begins")
         self.optimizer, self.settings, self.data = optimizer, settings, data
         self.lr, self.batch_size = settings.lr, settings.batch_size
-        self.classes, self.patience = len(data.class_names), settings.patience
+        self.patience, self.patient_from = settings.patience, patient_from
         self.train_count = len(data.train)
         self.validation_count = len(data.validation) if data.validation is not None else 0
         if self.train_count == 0:
             raise DataError("there are no images to train on")
         shape = image_shape(data.preprocess)
         self.plan = Plan(net, shape, self.batch_size, optimizer, settings.seed, settings.threads, settings.isa)
-        if self.plan.classes != self.classes:
-            raise UsageError(f"the network has {self.plan.classes} outputs, but the data {self.classes} classes")
+        if self.plan.classes != len(data.class_names):
+            raise UsageError(
+                f"the network has {self.plan.classes} outputs, but the data {len(data.class_names)} classes"
+            )
+        self.class_shares = tuple(count / self.train_count for count in data.train.counts)
         scale, shift = data.preprocess.scale, data.preprocess.shift
         self._train = self.plan.attach(data.train.pixels, data.train.labels, scale, shift)
         self._validation = None
@@ -53,10 +59,18 @@ class Session:
             self._validation = self.plan.attach(data.validation.pixels, data.validation.labels, scale, shift)
         self._schedule = Schedule(settings.schedule, settings.warmup)
         self._augment = parse_augment(settings.augment)
-        # batch normalization needs 2 values to have a variance, so it never sees a last batch of 1
-        self._bounds = batch_bounds(self.train_count, self.batch_size, drop_single=has_batch_norm(net))
+        # batch normalisation needs 2 values to have a variance: after a dense layer an image has but one
+        drop_single = 1 in norm_pixels(self.plan.net, shape)
+        if drop_single and self.batch_size == 1 < self.train_count:
+            raise UsageError("BatchNorm after a dense layer needs at least 2 images in a batch: --batch-size 2 or more")
+        self._bounds = batch_bounds(self.train_count, self.batch_size, drop_single=drop_single)
         if not self._bounds:
-            raise DataError("batch normalization needs at least 2 images to train on")
+            raise DataError("BatchNorm after a dense layer needs at least 2 images to train on")
+
+    @property
+    def advice(self) -> str:
+        """What to try when the loss goes wrong."""
+        return f"the learning rate was {self.lr:g}, try --lr {self.lr / 10:.2g}"
 
     @property
     def steps_per_epoch(self) -> int:
@@ -98,16 +112,15 @@ class Session:
         weights = weights_of(self.plan.state_dict())
         for name, value in weights.items():
             if not np.isfinite(value).all():
-                raise DivergedError(f"{name} is no longer finite; the learning rate was {self.lr:g}, try a lower one")
+                raise DivergedError(f"{name} is no longer finite; {self.advice}")
         data = self.data
         return pack_model(Model(self.plan.net, data.preprocess, data.class_names, weights))
 
 
-def has_batch_norm(layer: Layer) -> bool:
-    """Whether a BatchNorm is anywhere in a network."""
-    return isinstance(layer, BatchNorm) or any(has_batch_norm(item) for item in _inside(layer))
-
-
-def _inside(layer: Layer) -> Iterator[Layer]:
-    for value in vars(layer).values():
-        yield from (item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Layer))
+def norm_pixels(layer: Layer, in_shape: Shape) -> set[int]:
+    """How many values one image gives a channel, for each BatchNorm in a network."""
+    if isinstance(layer, BatchNorm):
+        return {math.prod(in_shape[1:])}
+    if isinstance(layer, Sequential):
+        return set().union(*(norm_pixels(item, before) for item, before, _ in layer.shapes(in_shape)))
+    return set()

@@ -7,12 +7,11 @@ never part of a model file.
 
 import dataclasses
 import difflib
-import math
-import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
+from foveal.checks import integer, real, switch
 from foveal.errors import UsageError
 from foveal.models import MODELS, settings_of
 from foveal.optim import OPTIMIZERS, schedules
@@ -20,7 +19,7 @@ from foveal.optim import OPTIMIZERS, schedules
 CUSTOM: Final = "custom"  # the model was given as layers, not by name
 AUGMENTS: Final = ("none", "flip", "shift", "standard")
 _MODEL: Final = ("variant", "head", "dropout", "batch_norm", "width")  # settings that only some models take
-_RULE: Final = ("momentum", "nesterov", "weight_decay")  # and only some optimizers
+RULE: Final = ("momentum", "nesterov", "weight_decay")  # settings that only some optimizers take
 DEFAULT_EPOCHS: Final = 10
 DEFAULT_VALIDATION: Final = 0.1
 
@@ -86,52 +85,31 @@ class TrainSettings:
     def _check_choices(self) -> None:
         for field in dataclasses.fields(self):
             value, choices = getattr(self, field.name), field.metadata["choices"]
+            if field.name == "optimizer":
+                choices = tuple(OPTIMIZERS)  # one's own may have been registered since
             if not choices or value is None or (field.name == "model" and value == CUSTOM):
                 continue
             if value not in choices:
                 near = difflib.get_close_matches(str(value), choices, 1, 0.5)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise UsageError(f"{flag(field.name)} must be one of {', '.join(choices)}, not {value!r}{hint}")
-        for name in ("nesterov", "skip_bad", "batch_norm"):
-            value = getattr(self, name)
-            if not isinstance(value, bool) and not (name == "batch_norm" and value is None):
-                raise UsageError(f"{flag(name)} must be true or false, not {value!r}")
 
     def _check_numbers(self) -> None:
         for name in ("epochs", "steps", "patience", "batch_size", "size", "threads"):
-            self._integer(name, 1)
-        self._integer("seed", 0, 2**64 - 1)
-        self._real("lr", 0.0, math.inf, open_low=True)
-        self._real("width", 0.0, math.inf, open_low=True)
-        self._real("weight_decay", 0.0, math.inf)
+            self._settle(name, integer, 1)
+        self._settle("seed", integer, 0, 2**64 - 1)
+        self._settle("lr", real, above=0)
+        self._settle("width", real, above=0)
+        self._settle("weight_decay", real, 0)
         for name in ("dropout", "momentum", "warmup", "validation"):
-            self._real(name, 0.0, 1.0)
+            self._settle(name, real, 0, 1)
+        for name in ("nesterov", "skip_bad", "batch_norm"):
+            self._settle(name, switch)
 
-    def _integer(self, name: str, low: int, high: int | None = None) -> None:
-        given = getattr(self, name)
-        if given is None:
-            return
-        if isinstance(given, bool) or not isinstance(given, numbers.Integral):
-            raise UsageError(f"{flag(name)} must be an integer, not {given!r}")
-        value = int(given)
-        if value < low:
-            raise UsageError(f"{flag(name)} must be at least {low}, not {value}")
-        if high is not None and value > high:
-            raise UsageError(f"{flag(name)} must be at most {high}, not {value}")
-        object.__setattr__(self, name, value)
-
-    def _real(self, name: str, low: float, high: float, *, open_low: bool = False) -> None:
-        given = getattr(self, name)
-        if given is None:
-            return
-        if isinstance(given, bool) or not isinstance(given, numbers.Real) or not math.isfinite(given):
-            raise UsageError(f"{flag(name)} must be a number, not {given!r}")
-        value = float(given)
-        if value < low or (open_low and value == low):
-            raise UsageError(f"{flag(name)} must be {'above' if open_low else 'at least'} {low:g}, not {given}")
-        if value >= high:
-            raise UsageError(f"{flag(name)} must be below {high:g}, not {given}")
-        object.__setattr__(self, name, value)
+    def _settle(self, name: str, check: Callable[..., Any], *limits: Any, **more: Any) -> None:
+        """Check a field, where it is given, and store it as a plain number."""
+        if (given := getattr(self, name)) is not None:
+            object.__setattr__(self, name, check(given, flag(name), *limits, **more))
 
     def _check_contradictions(self) -> None:
         if self.epochs is not None and self.steps is not None:
@@ -146,7 +124,7 @@ class TrainSettings:
                 raise UsageError(
                     f"{flag(name)} would change nothing with --model {self.model}; it belongs to {_list(owners)}"
                 )
-        for name in _RULE:
+        for name in RULE:
             if getattr(self, name) != getattr(type(self), name) and name not in _rule_settings(self.optimizer):
                 owners = [rule for rule in OPTIMIZERS if name in _rule_settings(rule)]
                 rule = self.optimizer
@@ -207,11 +185,11 @@ class Options(TypedDict, total=False):
     warmup: float
     epochs: int
     steps: int
-    patience: int
+    patience: int | None
     batch_size: int
     size: int
     augment: str
-    validation: float
+    validation: float | None
     seed: int
     threads: int | None
     isa: str | None
@@ -232,7 +210,7 @@ def _model_settings(model: str) -> tuple[str, ...]:
 
 def _rule_settings(optimizer: str) -> tuple[str, ...]:
     known = {field.name for field in dataclasses.fields(OPTIMIZERS[optimizer])}  # type: ignore[arg-type]
-    return tuple(name for name in _RULE if name in known)
+    return tuple(name for name in RULE if name in known)
 
 
 def _list(names: list[str]) -> str:

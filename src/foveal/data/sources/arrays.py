@@ -17,7 +17,8 @@ def from_arrays(
     """{part: (x, y)} → SourceData. x uint8 (N, H, W) or (N, H, W, 1 or 3); y integers ≥ 0, (N,) or (N, 1).
 
     Classes are the numbers that occur in y, in increasing order, and are named by them. Raises DataError for arrays of
-    another kind, naming the part; UsageError when a size is asked for that the arrays do not have.
+    another kind, naming the part; UsageError when a size is asked for that the arrays do not have,
+    or unreadable files are to be skipped.
     """
     pixels = {part: _pixels(f"{name}: {part}", x) for part, (x, _) in arrays.items()}
     labels = {part: _labels(f"{name}: {part}", y, len(pixels[part])) for part, (_, y) in arrays.items()}
@@ -25,6 +26,8 @@ def from_arrays(
         shapes = ", ".join(f"{part} {x.shape[1:]}" for part, x in pixels.items())
         raise DataError(f"{name}: the parts hold images of different shapes: {shapes}")
     _check_size(name, next(iter(pixels.values())).shape[1:], options)
+    if options.skip_bad:
+        raise UsageError(f"skip-bad would change nothing: {name} holds arrays, not image files")
     values = np.unique(np.concatenate(list(labels.values())))
     names = tuple(str(value) for value in values.tolist())
     parts = {p: Images(x, np.searchsorted(values, labels[p]).astype(np.int32), names) for p, x in pixels.items()}

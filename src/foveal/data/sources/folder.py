@@ -1,4 +1,4 @@
-"""A folder of class folders, optionally under train/, val/ (valid/, validation/) and test/."""
+"""A folder of class folders, optionally under train/, val/ and test/ (or training/, valid/, validation/, testing/)."""
 
 import os
 from collections.abc import Iterator
@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data import cache
-from foveal.data.decode import Geometry, Unreadable, choose_geometry, decode_files
+from foveal.data.decode import Geometry, Unreadable, choose_geometry, decode_files, decoder
 from foveal.data.images import Images
 from foveal.data.sources.base import PARTS, ReadOptions, Source, SourceData, first_few, short_name
 from foveal.errors import DataError
 
 _PART_FOLDERS: Final = {
     "train": "train",
+    "training": "train",
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
     "test": "test",
+    "testing": "test",
 }
 # What is taken for an image; anything else in a class folder is left alone, and said.
 _SUFFIXES: Final = (
@@ -80,8 +82,12 @@ def _notes(listing: _Listing, dropped: list[str]) -> tuple[str, ...]:
 def _decode(root: Path, names: list[str], options: ReadOptions) -> tuple[NDArray[np.uint8], dict[int, Unreadable]]:
     """All images from the cache, or decoded and then kept there."""
     wanted = options.geometry
-    request = {"size": options.size, "geometry": wanted and [wanted.height, wanted.width, wanted.channels]}
-    folder, key = cache.cache_folder(), cache.cache_key(root, names, request) if options.cache else ""
+    request = {
+        "size": options.size,
+        "geometry": wanted and [wanted.height, wanted.width, wanted.channels],
+        "decoder": decoder(),
+    }
+    folder, key = cache.cache_folder(), cache.cache_key(root, names, request) if options.cache else None
     if key and (found := cache.fetch(folder, key)) and len(found[1]) == len(names):
         return found[1], {int(i): Unreadable(reason) for i, reason in found[0]["bad"].items()}
     paths = [root / name for name in names]
@@ -91,7 +97,7 @@ def _decode(root: Path, names: list[str], options: ReadOptions) -> tuple[NDArray
     pixels, bad = decode_files(paths, geometry)
     if len(bad) == len(names) and options.skip_bad:
         raise DataError(f"{root}: none of the {len(names)} image files can be read: {names[0]} ({bad[0].reason})")
-    if key and (not bad or options.skip_bad):
+    if key and (not bad or options.skip_bad) and not any(why.passing for why in bad.values()):
         pixels = cache.store(folder, key, {"bad": {i: why.reason for i, why in bad.items()}}, pixels)
     return pixels, bad
 
@@ -99,8 +105,9 @@ def _decode(root: Path, names: list[str], options: ReadOptions) -> tuple[NDArray
 def _list_images(root: Path) -> _Listing:
     listing = _Listing()
     for part, folder in _part_folders(root, listing).items():
-        classes = [entry for entry in _visible(folder) if entry.is_dir()]
-        listing.ignored += [_below(root, entry) for entry in _visible(folder) if not entry.is_dir() and folder != root]
+        classes = [entry for entry in _visible(folder) if entry.is_dir() and not _holds_runs(Path(entry.path))]
+        named = {entry.name for entry in classes}
+        listing.ignored += [_below(root, entry) for entry in _visible(folder) if entry.name not in named]
         if not classes:
             raise DataError(f"{folder} has no class folders: put the images of each class into a folder of its name")
         for entry in classes:
@@ -114,12 +121,12 @@ def _list_images(root: Path) -> _Listing:
 
 
 def _part_folders(root: Path, listing: _Listing) -> dict[str, Path]:
-    """{part: folder}: train/, val/, test/ if train/ holds folders, else the root itself as "train"."""
+    """{part: folder}: train/, val/, test/ if there is nothing else or train/ holds folders; or the root as "train"."""
     entries = _visible(root)
-    parts = [entry for entry in entries if entry.is_dir() and entry.name.lower() in _PART_FOLDERS]
-    train = [entry for entry in parts if entry.name.lower() == "train"]
-    if not train or not any(inner.is_dir() for inner in _visible(Path(train[0].path))):
-        listing.ignored += [entry.name for entry in entries if not entry.is_dir()]
+    folders = [entry for entry in entries if entry.is_dir() and not _holds_runs(Path(entry.path))]
+    parts = [entry for entry in folders if entry.name.lower() in _PART_FOLDERS]
+    decisive = [entry for entry in parts if len(parts) == len(folders) or _PART_FOLDERS[entry.name.lower()] == "train"]
+    if not any(inner.is_dir() for entry in decisive for inner in _visible(Path(entry.path))):
         return {"train": root}
     found: dict[str, Path] = {}
     for entry in parts:
@@ -129,6 +136,14 @@ def _part_folders(root: Path, listing: _Listing) -> dict[str, Path]:
         found[part] = Path(entry.path)
     listing.ignored += [entry.name for entry in entries if entry not in parts]
     return {part: found[part] for part in PARTS if part in found}
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Whether a folder is a run of foveal's, or holds nothing else: it may lie where the images are."""
+    if (folder / "config.json").is_file() and (folder / ".lock").is_file():
+        return True
+    inside = _visible(folder)
+    return bool(inside) and all(entry.is_dir() and _holds_runs(Path(entry.path)) for entry in inside)
 
 
 def _images_below(root: Path, top: "os.DirEntry[str]", listing: _Listing) -> Iterator[str]:

@@ -25,7 +25,7 @@ Stream = BinaryIO | gzip.GzipFile
 
 def recognises(path: Path) -> bool:
     if path.is_dir():
-        return _find(path, "train", "images") is not None
+        return bool(_image_files(path))
     return path.is_file() and ("-idx" in path.name or ".idx" in path.name)
 
 
@@ -43,13 +43,13 @@ def read(path: Path, options: ReadOptions) -> SourceData:
 
 
 def _pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
-    pairs = {}
-    for part, stems in _STEMS.items():
-        for stem in stems:
-            images = _find(folder, stem, "images")
-            if images is not None and part not in pairs:
-                pairs[part] = (images, _labels_beside(images))
-    return pairs
+    return {part: (images, _labels_beside(images)) for part, images in _image_files(folder).items()}
+
+
+def _image_files(folder: Path) -> dict[str, Path]:
+    """{part: its file of images}."""
+    found = {part: [_find(folder, stem, "images") for stem in stems] for part, stems in _STEMS.items()}
+    return {part: next(file for file in files if file) for part, files in found.items() if any(files)}
 
 
 def _find(folder: Path, stem: str, kind: str) -> Path | None:

@@ -32,9 +32,10 @@ def read(path: Path, options: ReadOptions) -> SourceData:
     """
     try:
         with path.open("rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise DataError(f"{path} is no .npz file: it is not a zip archive of arrays")
+            stream.seek(0)
             file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} is one array, not an .npz file of several")
             pairs = _pairs(path, file.files)
             arrays = {part: (_array(path, file, x), _array(path, file, y)) for part, (x, y) in pairs.items()}
             ignored = sorted(set(file.files) - {name for pair in pairs.values() for name in pair})
@@ -58,7 +59,7 @@ def _pairs(path: Path, names: list[str]) -> dict[str, tuple[str, str]]:
                 raise DataError(f"{path} has both {found[part][0]} and {pair[0]}; which are the {part} images?")
             if present:
                 found[part] = pair
-    if "train" not in found:
+    if not found:
         known = " or ".join(f"{x}, {y}" for x, y in _NAMES["train"][:3])
         raise DataError(f"{path} holds {first_few(names, 6) or 'nothing'}; needed are {known}")
     return found

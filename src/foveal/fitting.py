@@ -1,31 +1,30 @@
 """From images to a trained model: `fit` and `resume`. The command line calls the same functions."""
 
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Unpack
 
-from foveal.data import Dataset, Images, load_dataset
+from foveal.data import Dataset, Images, load_dataset, load_images
 from foveal.data.sources import digits
-from foveal.errors import RunError, UsageError
+from foveal.errors import DivergedError, RunError, UsageError
 from foveal.layers import Sequential
 from foveal.models import advice, build
 from foveal.optim import OPTIMIZERS, Optimizer
 from foveal.run.checkpoint import Progress, read_checkpoint
-from foveal.run.environment import version
 from foveal.run.folder import RunFolder
 from foveal.run.model_file import image_shape
 from foveal.run.run import Run, load_run
 from foveal.train.events import Listener, Warned
 from foveal.train.loop import CHECKPOINT_SECONDS, train
 from foveal.train.progress import progress_listener
-from foveal.train.record import check_data, config_of, extended, session_of, settings_of, take_over
+from foveal.train.record import changes, check_data, config_of, extended, session_of, settings_of, take_over
 from foveal.train.session import Session
-from foveal.train.settings import CUSTOM, DEFAULT_VALIDATION, Options, TrainSettings, flag
+from foveal.train.settings import CUSTOM, DEFAULT_VALIDATION, RULE, Options, TrainSettings, flag
 
 Source = str | os.PathLike[str] | Dataset | tuple[Any, Any]  # the last: arrays (x, y)
 
@@ -84,7 +83,7 @@ def fit_settings(
     begun = watch.clock()
     if optimizer is None:
         optimizer = OPTIMIZERS[settings.optimizer](**settings.optimizer_arguments())
-    elif given := [name for name, value in settings.optimizer_arguments().items() if value]:
+    elif given := [name for name in RULE if getattr(settings, name) != getattr(TrainSettings, name)]:
         raise UsageError(f"{given[0]} would change nothing beside an optimizer object: give it to the object")
     dataset, source = _dataset(settings, data)
     if net is None:
@@ -109,9 +108,10 @@ def resume(
 ) -> Run:
     """Go on with a run that was interrupted, to the same bits; everything comes from its folder.
 
-    data: needed only where the run was given a dataset object. more_epochs: extend the training; the schedule then
-    covers the new total. A run that is finished is returned as it is. Raises RunError if the folder cannot be used, or
-    if the data are no longer the same.
+    data: needed only where the run was given a dataset object, which must be split as it was then. threads, isa:
+    those that it was begun with when None. more_epochs: train so many more than were planned, or than were done where
+    training has ended; the schedule then covers the new total. A run that is finished is returned as it is. Raises
+    RunError if the folder cannot be used, or if the data are no longer the same.
     """
     watch = watch or Watch()
     begun = watch.clock()
@@ -120,8 +120,12 @@ def resume(
         config = folder.read_config()
         settings = settings_of(folder, config)
         state, progress = read_checkpoint(folder.checkpoint) if folder.checkpoint.is_file() else ({}, Progress())
+        if progress.epoch <= config["extended_from"]:
+            progress.finished = ""
+        _check_model(folder, progress)
         if more_epochs:
             config = extended(folder, config, progress, more_epochs)
+            progress.finished = ""
         elif progress.finished and _judged(folder, config):
             return load_run(run_dir, threads=threads, isa=isa)
         session = session_of(folder, config, data or _reloaded(folder, config, settings), threads, isa)
@@ -130,29 +134,41 @@ def resume(
         if more_epochs:
             folder.write_config(config)
         progress.seconds += watch.clock() - begun
-        begun_with = config["environment"].get("foveal")
-        warnings = (
-            [f"the run was begun with foveal {begun_with}, so the bits may differ"] if begun_with != version() else []
-        )
-        return _run(session, folder, progress, watch, warnings)
+        return _run(session, folder, progress, watch, [*changes(config, session), *advice(session.plan.net)])
 
 
-def test_images(run: Run) -> Images | None:
-    """The test part of what a run was trained on, loaded again; None if there is none or nobody knows where it is.
+def held_out_images(run: Run, source: str | None = None) -> Images | None:
+    """The test part of what a run was trained on, loaded again; None if there is none.
 
-    Raises RunError if the data have changed since.
+    source: where the data are now, when they have moved. Raises RunError if nobody knows, or the data have changed.
     """
-    if not run.config or run.config["data"]["source"] is None:
-        return None
+    if not run.config:
+        raise RunError(f"{run.path} is a model without a run folder: it has no test part")
     folder = RunFolder.open(run.path)
-    data = _reloaded(folder, run.config, settings_of(folder, run.config))
+    settings = settings_of(folder, run.config)
+    data = _load(settings, source) if source is not None else _reloaded(folder, run.config, settings)
     check_data(folder, run.config, data)
     return data.test
 
 
+def images_to_judge(run: Run, source: str, *, skip_bad: bool = False) -> tuple[Images, str]:
+    """Images for `Run.evaluate` from a source: its test part if it comes with one, else all; and a remark, or "".
+
+    Where the source is what the run was trained on and a test part was drawn from, only that part is given.
+    """
+    images, fingerprint = load_images(source, run.model.preprocess, run.class_names, skip_bad=skip_bad)
+    begun: dict[str, Any] = run.config.get("data", {})
+    if fingerprint != begun.get("fingerprint") or "test" in begun["split"]["given"]:
+        return images, ""
+    own = held_out_images(run, source) if "test" in begun["split"]["drawn"] else None
+    if own is None:
+        return images, "the model was trained on these images: this says little of others"
+    return own, f"the model was trained on images of {source}: judged on its test part alone"
+
+
 def _run(session: Session, folder: RunFolder, progress: Progress, watch: Watch, warnings: Sequence[str]) -> Run:
-    """Train to the end, judge the kept weights on the test part, and return the run."""
-    shown = [progress_listener(sys.stderr)] if watch.progress else []
+    """Train to the end, judge the kept weights on the test part, and return the run. Raises what `train` does."""
+    shown = [progress_listener(sys.stderr)] if watch.progress and sys.stderr is not None else []
     listeners: list[Listener] = [*shown, *watch.listeners]
     try:
         for message in warnings:
@@ -164,11 +180,26 @@ def _run(session: Session, folder: RunFolder, progress: Progress, watch: Watch, 
     finally:
         for display in shown:
             display.close()
+    _check_model(folder, progress)
     run = load_run(folder.path, threads=session.plan.threads, isa=session.plan.isa)
     test = session.data.test
     if test is not None and len(test):
-        folder.write_evaluation(run.evaluate(test).to_json())
+        try:
+            evaluation = run.evaluate(test)
+        except DivergedError as error:
+            raise DivergedError(f"{error}; {session.advice}") from None
+        if evaluation.loss is None or not math.isfinite(evaluation.loss):
+            raise DivergedError(f"the loss on the test part is {evaluation.loss}; {session.advice}")
+        folder.write_evaluation(evaluation.to_json())
     return run
+
+
+def _check_model(folder: RunFolder, progress: Progress) -> None:
+    """Raise RunError if the kept weights are gone. Where training goes on they may be newer than the checkpoint."""
+    found = folder.model_sha256()
+    if progress.model_sha256 and (found is None or (progress.finished and found != progress.model_sha256)):
+        what = "is missing" if found is None else "is not the file"
+        raise RunError(f"{folder.model} {what} that this run wrote after epoch {progress.best_epoch}; train anew")
 
 
 def _dataset(settings: TrainSettings, data: Source) -> tuple[Dataset, str | None]:
@@ -197,19 +228,10 @@ def _load(settings: TrainSettings, source: str | os.PathLike[str] | tuple[Any, A
 def _reloaded(folder: RunFolder, config: dict[str, Any], settings: TrainSettings) -> Dataset:
     source = config["data"]["source"]
     if source is None:
-        raise RunError(f"{folder.path} was given its data as arrays: resume it from Python with data=...")
+        raise RunError(f"{folder.path} was given its data from Python and cannot load them again: give them anew")
     return _load(settings, source)
 
 
 def _judged(folder: RunFolder, config: dict[str, Any]) -> bool:
-    """Whether the test part, if there is any, has been evaluated."""
-    return folder.evaluation.is_file() or not config["data"]["counts"]["test"]
-
-
-class _Callable(ModuleType):
-    """`foveal.fit` is the function; where this module was imported first, the name means the module: call that too."""
-
-    __call__ = staticmethod(fit)
-
-
-sys.modules[__name__].__class__ = _Callable
+    """Whether the test part, if there is any, has been evaluated with the weights that are kept."""
+    return folder.read_evaluation() is not None or not config["data"]["counts"]["test"]
