@@ -49,6 +49,7 @@ class BoundProgram {
 }  // namespace
 
 NB_MODULE(_native, m) {
+  nb::set_leak_warnings(false);  // a plan in a global variable lives as long as the interpreter
   m.doc() = "foveal's native core: compute kernels and step programs.";
   m.def(
       "kernel_list",

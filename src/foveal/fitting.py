@@ -12,6 +12,7 @@ from typing import Any, Unpack
 from foveal.data import Dataset, Images, load_dataset, load_images
 from foveal.data.sources import digits
 from foveal.errors import DivergedError, RunError, UsageError
+from foveal.kernels import resolve_isa, resolve_threads
 from foveal.layers import Sequential
 from foveal.models import advice, build
 from foveal.optim import OPTIMIZERS, Optimizer
@@ -20,6 +21,7 @@ from foveal.run.folder import RunFolder
 from foveal.run.model_file import image_shape
 from foveal.run.run import Run, load_run
 from foveal.train.events import Listener, Warned
+from foveal.train.interrupt import Interrupted
 from foveal.train.loop import CHECKPOINT_SECONDS, train
 from foveal.train.progress import progress_listener
 from foveal.train.record import changes, check_data, config_of, extended, session_of, settings_of, take_over
@@ -100,7 +102,7 @@ def fit_settings(
 def resume(
     run_dir: str | os.PathLike[str],
     *,
-    data: Dataset | None = None,
+    data: Source | None = None,
     more_epochs: int = 0,
     threads: int | None = None,
     isa: str | None = None,
@@ -108,13 +110,15 @@ def resume(
 ) -> Run:
     """Go on with a run that was interrupted, to the same bits; everything comes from its folder.
 
-    data: needed only where the run was given a dataset object, which must be split as it was then. threads, isa:
-    those that it was begun with when None. more_epochs: train so many more than were planned, or than were done where
-    training has ended; the schedule then covers the new total. A run that is finished is returned as it is. Raises
-    RunError if the folder cannot be used, or if the data are no longer the same.
+    data: needed only where the run was given a dataset object, which must be split as it was then, or where the data
+    have moved. threads, isa: those that it was begun with when None. more_epochs: train so many more than were planned,
+    or than were done where training has ended; the schedule then covers the new total. A run that is finished is
+    returned as it is. Raises RunError if the folder cannot be used, or if the data are no longer the same.
     """
     watch = watch or Watch()
     begun = watch.clock()
+    resolve_threads(threads)
+    resolve_isa(isa)
     folder = RunFolder.open(run_dir)
     with folder.lock():
         config = folder.read_config()
@@ -128,7 +132,8 @@ def resume(
             progress.finished = ""
         elif progress.finished and _judged(folder, config):
             return load_run(run_dir, threads=threads, isa=isa)
-        session = session_of(folder, config, data or _reloaded(folder, config, settings), threads, isa)
+        dataset = _reloaded(folder, config, settings, data)
+        session = session_of(folder, config, dataset, threads, isa)
         if state:
             take_over(session, folder, state, progress.updates)
         if more_epochs:
@@ -146,7 +151,7 @@ def held_out_images(run: Run, source: str | None = None) -> Images | None:
         raise RunError(f"{run.path} is a model without a run folder: it has no test part")
     folder = RunFolder.open(run.path)
     settings = settings_of(folder, run.config)
-    data = _load(settings, source) if source is not None else _reloaded(folder, run.config, settings)
+    data = _reloaded(folder, run.config, settings, source)
     check_data(folder, run.config, data)
     return data.test
 
@@ -186,6 +191,8 @@ def _run(session: Session, folder: RunFolder, progress: Progress, watch: Watch, 
     if test is not None and len(test):
         try:
             evaluation = run.evaluate(test)
+        except KeyboardInterrupt:
+            raise Interrupted(f"trained and saved, but not yet tested; {folder.resume_command} does that") from None
         except DivergedError as error:
             raise DivergedError(f"{error}; {session.advice}") from None
         if evaluation.loss is None or not math.isfinite(evaluation.loss):
@@ -225,11 +232,16 @@ def _load(settings: TrainSettings, source: str | os.PathLike[str] | tuple[Any, A
     )
 
 
-def _reloaded(folder: RunFolder, config: dict[str, Any], settings: TrainSettings) -> Dataset:
+def _reloaded(folder: RunFolder, config: dict[str, Any], settings: TrainSettings, given: Source | None) -> Dataset:
+    """The data of a run, from where they are said to be now, or else were then."""
+    if isinstance(given, Dataset):
+        return given
     source = config["data"]["source"]
-    if source is None:
+    if given is None and source is None:
         raise RunError(f"{folder.path} was given its data from Python and cannot load them again: give them anew")
-    return _load(settings, source)
+    if given is None and source != digits.NAME and not Path(source).exists():
+        raise RunError(f"the data of {folder.path} are no longer at {source}: put them back, or say where they are now")
+    return _load(settings, source if given is None else given)
 
 
 def _judged(folder: RunFolder, config: dict[str, Any]) -> bool:

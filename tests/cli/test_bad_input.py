@@ -1,5 +1,11 @@
 """Bad input: one clear line that begins with "foveal: ", the right exit code, no traceback, nothing half written."""
 
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,7 +51,7 @@ CASES = [
     (["train", "digits", "--warmup", "0.1"], 2, "--warmup would change nothing"),
     (["train", "digits", "--size", "32"], 2, "size"),
     (["train", "--resume", "no-run"], 1, "no-run"),
-    (["train", "digits", "--resume", "no-run"], 2, "leave out DATA"),
+    (["train", "digits", "--resume", "no-run"], 1, "there is no run folder no-run"),
     (["train", "--resume", "no-run", "--lr", "0.1"], 2, "leave out --lr"),
     (["evaluate"], 2, "needs RUN"),
     (["evaluate", "no-run"], 1, "no-run"),
@@ -53,7 +59,18 @@ CASES = [
     (["predict", "no-run", "a.png"], 1, "no-run"),
     (["summary", "no-run"], 1, "no-run"),
     (["info", "--isa", "avx9"], 2, "no instruction set is called 'avx9'"),
-    (["info", "--threads", "0"], 2, "threads must be at least 1"),
+    (["info", "--threads", "0"], 2, "threads must be from 1 to 1024"),
+    (["info", "--threads", "99999999999999999999"], 2, "threads must be from 1 to 1024"),
+    (["train", "digits", "--lr", "1e-60"], 2, "--lr 1e-60 is no float32"),
+    (["train", "digits", "--lr", "1e60"], 2, "--lr 1e+60 is no float32"),
+    (["train", "digits", "--width", "1e300"], 2, "--width must be above 0 and at most 100"),
+    (["train", "digits", "--epochs", "+3"], 2, "--epochs +N is for --resume"),
+    (["train", "digits", "--epochs", "3", "--patience", "5"], 2, "--patience 5 would change nothing in 3 epochs"),
+    (["train", "digits", "--skip-bad"], 2, "skip-bad would change nothing: digits holds arrays"),
+    (["train", "digits", "--data", "x"], 2, "there is no flag --data"),
+    (["train", "x" * 300], 1, "File name too long"),
+    (["evaluate", "x" * 300], 1, "File name too long"),
+    (["train", "--resume", "none", "--isa", "foo"], 2, "no instruction set is called 'foo'"),
 ]
 
 
@@ -142,6 +159,53 @@ def test_a_read_only_folder_or_a_full_disk(program: Callable, tmp_path: Path) ->
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.tmp"))
     assert not list(tmp_path.rglob("model.safetensors"))
+
+
+def test_evaluating_ones_own_data_takes_no_flag_for_others(foveal: Callable, trained: Path) -> None:
+    complains(foveal("evaluate", trained, "--skip-bad"), 2, "--skip-bad would change nothing without DATA")
+
+
+def test_other_epochs_for_a_run_that_goes_on(foveal: Callable, trained: Path) -> None:
+    complains(foveal("train", "--resume", trained, "--epochs", "3"), 2, "--epochs +N adds to it")
+    complains(foveal("train", "--resume", trained, "--epochs", "+0"), 2, "N of at least 1")
+
+
+def test_a_model_with_a_flipped_bit_in_its_metadata(foveal: Callable, trained: Path, tmp_path: Path) -> None:
+    data = (trained / "model.safetensors").read_bytes()
+    at = data.index(b"bilinear") if b"bilinear" in data else data.index(b"rec601")
+    (tmp_path / "a.safetensors").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    complains(foveal("summary", "a.safetensors"), 1, "a.safetensors is damaged")
+
+
+def test_settings_that_are_damaged(foveal: Callable, trained: Path, tmp_path: Path) -> None:
+    config = json.loads((trained / "config.json").read_text())
+    shutil.copytree(trained, tmp_path / "run")
+    for change in ({"environment": 3}, {"settings": []}, {"data": {**config["data"], "source": 7}}, {"data": 1}):
+        (tmp_path / "run" / "config.json").write_text(json.dumps({**config, **change}))
+        complains(foveal("train", "--resume", "run"), 1, "config.json does not fit this version of foveal")
+
+
+def test_a_display_that_goes_away_does_not_end_the_training(tmp_path: Path) -> None:
+    train = [sys.executable, "-m", "foveal", "train", "digits", "--model", "mlp", "--width", "0.1", "--epochs", "20"]
+    command = " ".join(map(shlex.quote, train))
+    for number, redirection in enumerate(("2>&1 | head -1", "2>/dev/full", "2>&-")):
+        out = f"run{number}"
+        subprocess.run(
+            f"{command} --out {out} {redirection}", shell=True, cwd=tmp_path, capture_output=True, timeout=60
+        )
+        rows = (tmp_path / out / "metrics.csv").read_text().splitlines()
+        assert len(rows) == 21, redirection
+
+
+def test_a_name_that_is_no_text(program: Callable, trained: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.new("L", (8, 8)).save(tmp_path / name)
+    result = program("predict", trained, name, PYTHONUTF8="1")
+    assert (result.code, result.err) == (0, "")
+    assert "caf\\udce9.png" in result.out
+    assert json.loads(program("predict", trained, name, "--json").out)["predictions"][0]["path"] == name
 
 
 def test_no_traceback_unless_asked(program: Callable) -> None:

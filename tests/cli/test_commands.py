@@ -4,6 +4,8 @@ import csv
 import hashlib
 import io
 import json
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,6 +149,51 @@ def test_resume_of_a_finished_run_says_what_it_is(foveal: Callable, trained: Pat
     before = (trained / "model.safetensors").read_bytes()
     assert json.loads(foveal("train", "--resume", trained, "--json").out)["epochs"] == 1
     assert (trained / "model.safetensors").read_bytes() == before
+
+
+def test_resume_adds_epochs(foveal: Callable, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    result = foveal("train", "--resume", "run", "--epochs", "+2", "--json")
+    assert json.loads(result.out)["epochs"] == 3
+    assert "finished" in foveal("train", "--resume", "run").err
+
+
+def test_resume_with_data_that_have_moved(foveal: Callable, pictures: Path, tmp_path: Path) -> None:
+    shutil.copytree(pictures, tmp_path / "here")
+    foveal("train", "here", "--model", "mlp", "--width", "0.1", "--epochs", "1", "--out", "run")
+    (tmp_path / "here").rename(tmp_path / "there")
+    result = foveal("train", "--resume", "run", "--epochs", "+1")
+    assert (result.code, result.err.splitlines()[-1].split("/")[-1]) == (
+        1, "here: put them back, or say where they are now"
+    )  # fmt: skip
+    assert json.loads(foveal("train", "there", "--resume", "run", "--epochs", "+1", "--json").out)["epochs"] == 2
+
+
+def test_evaluating_what_was_trained_on_takes_the_test_part_alone(
+    foveal: Callable, pictures: Path, tmp_path: Path
+) -> None:
+    foveal("train", pictures, "--model", "mlp", "--width", "0.1", "--epochs", "1", "--out", "run")
+    own, again = (json.loads(foveal("evaluate", "run", *data, "--json").out) for data in ([], [pictures]))
+    assert again == own
+    assert "judged on its test part alone" in foveal("evaluate", "run", pictures).err
+    foveal("evaluate", "run")
+    (tmp_path / "more" / "dark").mkdir(parents=True)
+    shutil.copytree(pictures / "light", tmp_path / "more" / "light")
+    shutil.copy(pictures / "dark" / "0.png", tmp_path / "more" / "dark")
+    assert json.loads(foveal("evaluate", "run", "more", "--json").out)["count"] == 13
+
+
+def test_seconds_are_those_of_the_process(program: Callable) -> None:
+    began = time.monotonic()
+    reported = json.loads(program("train", "digits", *SMALL, "--json").out)["seconds"]
+    whole = time.monotonic() - began
+    assert 0.3 * whole < reported < whole
+
+
+def test_no_arguments_show_the_help(program: Callable) -> None:
+    result = program()
+    assert "Usage: foveal" in result.err + result.out
+    assert "train " in result.err + result.out
 
 
 def test_the_command_reference_has_not_drifted() -> None:

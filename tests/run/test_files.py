@@ -166,7 +166,7 @@ def foreign(kind: str) -> bytes:
         ("truncated", "is damaged or not a safetensors file"),
         ("longer", "is damaged or not a safetensors file"),
         ("pickle", "is damaged or not a safetensors file"),
-        ("flipped bit", "is damaged: its arrays do not match its digest"),
+        ("flipped bit", "is damaged: its content does not match its digest"),
         ("no entry", "was not written by foveal"),
         ("other entry", "was not written by foveal"),
         ("entry is no JSON", "its metadata cannot be read"),

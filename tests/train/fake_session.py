@@ -21,6 +21,7 @@ class FakePlan:
 
     weight: float = 0.0
     parameter_count: int = 1
+    input_shape: tuple[int, int, int] = (1, 8, 8)
     threads: int = 1
     isa: str = "none"
 
@@ -45,7 +46,11 @@ class FakeSession:
     on_update: Callable[[int], None] = lambda update: None
     plan: FakePlan = field(default_factory=FakePlan)
     made: list[tuple[int, int]] = field(default_factory=list)
-    data: Any = field(default_factory=lambda: SimpleNamespace(notes=()))
+    data: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            notes=(), class_names=tuple("abcdefghij"), test=None, fingerprint="f" * 64
+        )
+    )
     train_count: int = 8
 
     @property

@@ -126,6 +126,17 @@ def test_a_loss_stuck_at_ln_k_is_said_once_and_not_at_once(tmp_path: Path) -> No
     assert "ln 10" in heard[warned[0]].message  # type: ignore[union-attr]
 
 
+def test_a_loss_at_ln_k_while_the_rate_still_rises_is_no_reason_to_worry(tmp_path: Path) -> None:
+    session = FakeSession(training=(math.log(10),) * 12 + (1.0,), accuracy=0.1, total_steps=24)
+    session.rate = lambda update: 0.1 * min(update, 12)  # type: ignore[method-assign]
+    assert not any(isinstance(event, Warned) for event in run_loop(session, tmp_path)[0])
+
+
+def test_one_epoch_at_ln_k_is_no_reason_to_worry(tmp_path: Path) -> None:
+    session = FakeSession(training=(math.log(10),) * 4 + (1.0,), accuracy=0.1)
+    assert not any(isinstance(event, Warned) for event in run_loop(session, tmp_path)[0])
+
+
 def test_a_long_first_epoch_is_enough_to_be_stuck(tmp_path: Path) -> None:
     session = FakeSession(training=(math.log(10),), accuracy=0.1, steps_per_epoch=100, total_steps=100)
     assert any(isinstance(event, Warned) for event in run_loop(session, tmp_path)[0])
@@ -171,7 +182,9 @@ def test_an_interruption_saves_at_the_step_boundary(tmp_path: Path, number: int,
             os.kill(os.getpid(), number)
 
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match=rf"after step {update + 1} and saved; continue with --resume") as caught:
+    with pytest.raises(
+        Interrupted, match=rf"after step {update + 1} and saved; continue with foveal train --resume"
+    ) as caught:
         run_loop(FakeSession(validation=(3.0, 2.0, 1.0), on_update=strike), tmp_path)
     assert caught.value.exit_code == 130
     state, progress = read_checkpoint(tmp_path / "last.safetensors")

@@ -1,5 +1,6 @@
 """How training is shown: plain lines, the live bar, and nothing on stdout."""
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from foveal.run.checkpoint import EpochRow
 from foveal.train.events import BatchDone, EpochDone, Finished, Started, Stopped, Warned
 from foveal.train.progress import LiveProgress, PlainProgress, _duration, progress_listener
 
-STARTED = Started(Path("runs/x-1"), 3, 24, 8, 0, 1439, 179, 200, 0.05, 2890, 2, "avx2", ("2 exact duplicates",))
+STARTED = Started(
+    run=Path("runs/x-1"), epochs=3, steps=24, steps_per_epoch=8, updates=0, class_names=tuple("abcdefghijkl"),
+    input_shape=(1, 8, 9), images=1439, validation_images=179, test_images=0, fingerprint="0123456789abcdef",
+    batch_size=200, lr=0.05, parameters=2890, threads=2, isa="avx2", notes=("2 exact duplicates",),
+)  # fmt: skip
 ROW = EpochRow(1, 8, 0.05, 1.5, 0.25, 1.25, 0.5, 0.1, 14390.0)
 
 
@@ -35,14 +40,42 @@ def test_plain_lines() -> None:
         shown(event)
     shown.close()
     assert stream.getvalue().splitlines() == [
+        "data: 12 classes (a, b, c, d, e, f, g, h, i, j, …); 9×8 grey; images: 1,439 to train on, 179 for validation; "
+        "fingerprint 0123456789ab",
         "note: 2 exact duplicates",
-        "runs/x-1: training: 1,439 images, 179 held back for validation; 2,890 parameters, batches of 200, 24 steps, "
-        "learning rate 0.05; 2 threads, avx2",
+        "runs/x-1: training: 2,890 parameters, batches of 200, 24 steps, learning rate 0.05; 2 threads, avx2",
         "epoch 1/3: loss 1.5000, accuracy 25.00%; validation loss 1.2500, accuracy 50.00% (best); 14,390 images/s",
         "warning: odd",
         "stopped after epoch 1: why not",
         "kept the weights of epoch 1; 1 min 15 s in all",
     ]
+
+
+@pytest.mark.parametrize(
+    ("updates", "words"), [(7, "going on at step 8: "), (24, "all steps are made: ")], ids=["some", "all"]
+)
+def test_a_run_that_goes_on_says_where(updates: int, words: str) -> None:
+    stream = io.StringIO()
+    PlainProgress(stream)(dataclasses.replace(STARTED, updates=updates))
+    assert words in stream.getvalue()
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+@pytest.mark.parametrize("error", [BrokenPipeError, OSError, ValueError])
+def test_a_display_that_cannot_write_falls_silent(
+    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], error: type[Exception]
+) -> None:
+    def fail(text: str) -> int:
+        raise error
+
+    broken = stream()
+    shown = progress_listener(broken)
+    shown(STARTED)
+    monkeypatch.setattr(broken, "write", fail)
+    for event in (EpochDone(ROW, True), BatchDone(2, 1, 9, 200, 2.0, 0.1, 0.05), Finished(24, 1, 75.0)):
+        shown(event)
+    assert shown.silent
+    shown.close()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from small_training import QUIET, SETTINGS
 
 import foveal
-from foveal.errors import DataError, RunError, UsageError
+from foveal.errors import RunError, UsageError
 from foveal.fitting import Watch, fit_settings, resume
 from foveal.kernels import available_isas
 from foveal.run import Run
@@ -146,7 +146,7 @@ def test_interrupted_and_resumed_to_the_same_bits(
 
     out = tmp_path / "run"
     watch = Watch(progress=False, listeners=[strike])
-    with pytest.raises(Interrupted, match=f"after step 11 and saved; continue with --resume {out}"):
+    with pytest.raises(Interrupted, match=f"after step 11 and saved; continue with foveal train --resume {out}"):
         fit_settings(TrainSettings(**SETTINGS), "digits", run_dir=out, watch=watch)
     resume(out, watch=QUIET)
     assert result_of(out) == result_of(small_run.path)
@@ -292,7 +292,7 @@ def test_a_folder_that_a_run_left_before_it_began_is_used(tmp_path: Path) -> Non
 
 def test_an_extension_is_refused_where_the_model_is_ahead_of_the_checkpoint(tmp_path: Path) -> None:
     out = killed(tmp_path / "run", "after", "model.safetensors", "2")
-    with pytest.raises(RunError, match="was killed while saving: finish it first with --resume"):
+    with pytest.raises(RunError, match="was killed while saving: finish it first with foveal train --resume"):
         resume(out, more_epochs=1, watch=QUIET)
 
 
@@ -369,7 +369,7 @@ def test_missing_data_are_named(tmp_path: Path, small_run: Run) -> None:
     config = json.loads((out / "config.json").read_text())
     config["data"]["source"] = str(tmp_path / "gone")
     (out / "config.json").write_text(json.dumps(config))
-    with pytest.raises(DataError, match="gone"):
+    with pytest.raises(RunError, match=r"are no longer at .*gone: put them back, or say where they are now"):
         resume(out, watch=QUIET)
 
 

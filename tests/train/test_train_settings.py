@@ -34,7 +34,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"dropout": 1.0, "model": "vgg"}, "--dropout must be at least 0 and below 1, not 1"),
     ({"validation": 1.0}, "--validation must be at least 0 and below 1, not 1"),
     ({"warmup": -0.1, "schedule": "cosine"}, "--warmup must be at least 0 and below 1, not -0.1"),
-    ({"width": 0.0}, "--width must be above 0, not 0"),
+    ({"width": 0.0}, "--width must be above 0 and at most 100, not 0"),
     ({"model": "vg"}, "not 'vg'; did you mean vgg?"),
     ({"model": "transformer"}, "--model must be one of mlp, lenet, nin, vgg"),
     ({"optimizer": "adamw2"}, "did you mean adam"),

@@ -4,12 +4,14 @@ Exit codes: 0 done, 1 it failed and says why, 2 wrong usage, 130 interrupted (af
 """
 
 import importlib
+import io
 import os
 import sys
 from typing import Any, Final
 
 import click
 
+from foveal.cli import output  # noqa: F401  (its clock starts)
 from foveal.cli.hints import explain
 from foveal.errors import FovealError
 
@@ -21,6 +23,10 @@ COMMANDS: Final = {
     "summary": "Show a model's layers, shapes, parameters and FLOPs.",
     "info": "Show version, instruction sets, threads and compute kernels.",
 }
+
+
+# raised by click 8.2 and newer; older ones print the help themselves
+NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
 class Commands(click.Group):
@@ -62,6 +68,9 @@ def run(arguments: list[str]) -> int:
     """Run a command; returns the exit code. `--traceback` anywhere shows where an error comes from."""
     wants_traceback = "--traceback" in arguments
     arguments = [argument for argument in arguments if argument != "--traceback"]
+    for stream in (sys.stdout, sys.stderr):  # a file's name may be no text: it is shown as well as can be
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         result: Any = cli.main(arguments, prog_name="foveal", standalone_mode=False)
         sys.stdout.flush()
@@ -69,8 +78,13 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output has gone: no one is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit as stop:  # click's answer to a reader that has gone
+        return stop.code if isinstance(stop.code, int) else 1
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except NO_ARGUMENTS as error:
+        print(error.ctx.get_help() if error.ctx else "", file=sys.stderr)
+        return 2
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", 130)
     except click.UsageError as error:
@@ -82,7 +96,11 @@ def run(arguments: list[str]) -> int:
             raise
         return _fail(str(error), error.exit_code)
     except MemoryError:
-        return _fail("out of memory; try a smaller --batch-size, --size or --width", 1)
+        return _fail("out of memory: try smaller images, batches or networks", 1)
+    except OSError as error:
+        if wants_traceback:
+            raise
+        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
     except Exception as error:
         if wants_traceback:
             raise

@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from foveal.cli.output import json_option, machine_options, percent, print_json, table
-from foveal.errors import RunError
-from foveal.metrics import Evaluation
+from foveal.errors import RunError, UsageError
+from foveal.metrics import ClassScores, Evaluation
 
 
 @click.command(short_help="Judge a trained model on labelled images.")
@@ -29,6 +29,8 @@ def evaluate(run: str, data: str | None, skip_bad: bool, threads: int | None, is
     from foveal.run import load_run
 
     loaded = load_run(run, threads=threads, isa=isa)
+    if data is None and skip_bad:
+        raise UsageError("--skip-bad would change nothing without DATA: the run reads its own images as it did then")
     if data is None:
         images = held_out_images(loaded)
         if images is None:
@@ -44,9 +46,13 @@ def evaluate(run: str, data: str | None, skip_bad: bool, threads: int | None, is
         click.echo(_report(evaluation))
 
 
+def _rates(scores: ClassScores) -> tuple[float, float, float]:
+    return scores.precision, scores.recall, scores.f1
+
+
 def _report(evaluation: Evaluation) -> str:
     rows: list[list[Any]] = [
-        [name, percent(scores.precision), percent(scores.recall), percent(scores.f1), str(scores.count)]
+        [name, *(percent(value if scores.count else None) for value in _rates(scores)), str(scores.count)]
         for name, scores in zip(evaluation.class_names, evaluation.per_class, strict=True)
     ]
     head = ("class", "precision", "recall", "F1", "images")

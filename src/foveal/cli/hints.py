@@ -44,6 +44,7 @@ def _did_you_mean(error: click.NoSuchOption) -> str:
     flags = [
         flag
         for param in (error.ctx.command.params if error.ctx else [])
+        if isinstance(param, click.Option)
         for flag in (*param.opts, *param.secondary_opts)
     ]
     known = SPELLINGS.get(error.option_name)

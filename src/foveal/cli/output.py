@@ -1,11 +1,14 @@
 """What commands print on stdout: one JSON object, or text; and nothing else."""
 
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
 
+NO_MATTER = " Results do not depend on it, but for the last bits with baseline and reference."
+STARTED = time.monotonic()  # of the process, but for what Python needs to get here
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -19,8 +22,8 @@ def json_option(function: F) -> F:
 def machine_options(function: F) -> F:
     """--threads and --isa, for commands that run a model."""
     for name, metavar, kind, text in (
-        ("--isa", "NAME", str, "Instruction set to use (the best there is); results do not depend on it."),
-        ("--threads", "N", int, "Threads to use (all processors allowed); results do not depend on it."),
+        ("--isa", "NAME", str, "Instruction set to use (the best there is)." + NO_MATTER),
+        ("--threads", "N", int, "Threads to use (all processors allowed). Results do not depend on it."),
     ):
         function = click.option(name, metavar=metavar, type=kind, default=None, help=text)(function)
     return function
@@ -33,12 +36,17 @@ def print_json(value: Any) -> None:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
     """Columns, as wide as their widest cell; those numbered in `right` are aligned to the right."""
+    from rich.cells import cell_len, set_cell_size
+
     cells = [list(head), *(list(row) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    widths = [max(cell_len(row[i]) for row in cells) for i in range(len(head))]
     to_right = set(right)
     lines = []
     for row in cells:
-        line = (c.rjust(w) if i in to_right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        line = (
+            " " * (w - cell_len(c)) + c if i in to_right else set_cell_size(c, w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        )
         lines.append("  ".join(line).rstrip())
     return "\n".join(lines)
 

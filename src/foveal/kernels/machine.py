@@ -11,6 +11,7 @@ from foveal.errors import UsageError
 from foveal.kernels import _native
 
 REFERENCE: Final = "reference"  # not an instruction set: the definitions in NumPy
+MOST_THREADS: Final = 1024
 _NAMES: Final = ("avx512", "avx2", "neon", "baseline", REFERENCE)
 
 
@@ -38,10 +39,10 @@ def resolve_threads(threads: int | None = None) -> int:
         text = os.environ.get("FOVEAL_THREADS")
         if not text:
             return default_threads()
-        if not text.isdigit() or int(text) < 1:
-            raise UsageError(f"FOVEAL_THREADS must be a number of at least 1, not {text!r}")
-        return int(text)
-    return integer(threads, "threads", 1)
+        if not (text.isascii() and text.isdigit()):
+            raise UsageError(f"FOVEAL_THREADS must be a number from 1 to {MOST_THREADS}, not {text!r}")
+        return integer(int(text), "FOVEAL_THREADS", 1, MOST_THREADS)
+    return integer(threads, "threads", 1, MOST_THREADS)
 
 
 def default_threads(cgroup: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc/self/cgroup")) -> int:

@@ -13,7 +13,7 @@ Layers = list[Layer]
 
 def scaled(channels: int, width: float) -> int:
     """Channels times width, to the nearest multiple of 16, at least 16."""
-    return max(16, round(channels * real(width, "width", above=0) / 16) * 16)
+    return max(16, round(channels * real(width, "width", above=0, high=100) / 16) * 16)
 
 
 def conv(filters: int, kernel: int, *, batch_norm: bool, padding: Padding = "same") -> Layers:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from foveal.errors import UsageError
 from foveal.kernels import REFERENCE, native_program
 from foveal.plan.memory import Memory
 from foveal.plan.program import Buffer, RunInfo, Step
@@ -56,9 +57,12 @@ class BoundProgram:
         return times
 
     def _run_native(self, begin: int, end: int, run: RunInfo) -> None:
-        self._native.run(  # type: ignore[union-attr]
-            begin, end, self._threads, run.batch, run.lr, run.update, run.epoch, run.step, run.seed
-        )
+        try:
+            self._native.run(  # type: ignore[union-attr]
+                begin, end, self._threads, run.batch, run.lr, run.update, run.epoch, run.step, run.seed
+            )
+        except RuntimeError as error:  # the system gives no more threads
+            raise UsageError(f"{error}; use fewer threads") from None
 
     def table(self, isa: str, batch: int) -> list[tuple[str, ...]]:
         """One row a step: phase, layer, kernel, provenance, bytes touched, FLOPs, for a whole batch."""

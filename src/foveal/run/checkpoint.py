@@ -88,7 +88,10 @@ def pack_checkpoint(state: Arrays, progress: Progress) -> bytes:
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], Progress]:
     """(plan state, progress) of last.safetensors. Raises RunError."""
-    state, record = unpack("checkpoint", path)
+    try:
+        state, record = unpack("checkpoint", path)
+    except RunError as error:
+        raise RunError(f"{error}; without this file the run begins anew") from None
     return state, _progress(path, record.get("progress"))
 
 

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class RunFolder:
     def create(cls, name: str, out: str | os.PathLike[str] | None = None) -> "RunFolder":
         """Make a new folder: `out`, which must not exist, or else runs/<name>-N with the lowest free N."""
         if out is not None:
-            return cls(_make(Path(out)))
+            return cls(_make(Path(out).expanduser()))
         stem = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "run"
         number = 1
         while True:
@@ -56,12 +57,17 @@ class RunFolder:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
         """An existing run's folder. Raises RunError if it is none."""
-        folder = cls(Path(path))
+        folder = cls(Path(path).expanduser())
         if not folder.path.is_dir():
             raise RunError(f"there is no run folder {path}")
         if not folder.config.is_file():
             raise RunError(f"{path} is not a run folder: it has no {folder.config.name}")
         return folder
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on."""
+        return f"foveal train --resume {shlex.quote(str(self.path))}"
 
     @property
     def config(self) -> Path:
@@ -101,7 +107,8 @@ class RunFolder:
             for name in ("source", "fingerprint", "class_names", "split", "counts", "parts")
             if name not in data
         ]
-        if missing:
+        missing += [name for name in ("settings", "environment") if not isinstance(config.get(name, {}), dict)]
+        if missing or not isinstance(data["source"], str | None) or not isinstance(data["class_names"], list):
             raise RunError(f"{self.config} does not fit this version of foveal: it has no {', '.join(missing)}")
         return config
 
@@ -161,7 +168,7 @@ def _make(path: Path) -> Path:
     except FileExistsError:
         if _abandoned(path):
             return path
-        resume = f", or continue it with --resume {path}" if RunFolder(path).config.is_file() else ""
+        resume = f", or continue it with {RunFolder(path).resume_command}" if RunFolder(path).config.is_file() else ""
         raise UsageError(f"{path} exists already; choose another name{resume}") from None
     except OSError as error:
         raise RunError(f"cannot create {path}: {error.strerror}") from None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from foveal.checks import integer
 from foveal.data import Images, decode_image
-from foveal.errors import DataError, RunError
+from foveal.errors import DataError, DivergedError, RunError
 from foveal.metrics import Evaluation, evaluate_predictions
 from foveal.plan import EvaluationResult, Plan
 from foveal.run.checkpoint import EpochRow, Progress, read_checkpoint
@@ -116,6 +116,8 @@ class Run:
             return []
         pixels = np.stack([self._decoded(picture) for picture in pictures])
         logits = self._evaluated(pixels, np.zeros(len(pixels), np.int32)).logits
+        if not np.isfinite(logits).all():
+            raise DivergedError("the network's scores are not finite: its training has diverged")
         return [self._prediction(picture, row, top) for picture, row in zip(pictures, logits.tolist(), strict=True)]
 
     def summary(self) -> dict[str, Any]:
@@ -150,7 +152,7 @@ class Run:
     def _decoded(self, picture: Picture) -> NDArray[np.uint8]:
         preprocess = self.model.preprocess
         if not isinstance(picture, np.ndarray):
-            return decode_image(Path(picture), preprocess)
+            return decode_image(Path(picture).expanduser(), preprocess)
         pixels = picture[..., None] if picture.ndim == 2 else picture
         shape = preprocess.height, preprocess.width, preprocess.channels
         if pixels.dtype != np.uint8 or pixels.shape != shape:
@@ -179,7 +181,7 @@ def softmax(logits: Sequence[float]) -> list[float]:
 
 def load_run(path: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Run:
     """Open a run folder or a model file. Raises RunError, naming it, if there is none or it cannot be used."""
-    where = Path(path)
+    where = Path(path).expanduser()
     if where.is_file():
         return Run(read_model(where), where, threads=threads, isa=isa)
     folder = RunFolder.open(where)

@@ -1,7 +1,7 @@
 """Files of arrays: safetensors with ONE metadata entry, `foveal`, that holds everything else as canonical JSON.
 
 One entry, because the safetensors library writes several in random order; canonical, so that equal content gives equal
-bytes. The entry carries a digest of the arrays: the format itself does not notice a flipped bit.
+bytes. The entry carries a digest of all the rest: the format itself does not notice a flipped bit.
 """
 
 import hashlib
@@ -31,7 +31,8 @@ def pack(kind: str, arrays: Arrays, record: Mapping[str, Any]) -> bytes:
 
     # the library stores the memory of an array as it lies, so a transposed view must be made contiguous first
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
-    whole = {**record, "kind": kind, "format": FORMAT, "digest": _digest(contiguous)}
+    whole = {**record, "kind": kind, "format": FORMAT}
+    whole["digest"] = _digest(contiguous, whole)
     return bytes(save(contiguous, metadata={KEY: canonical(whole)}))
 
 
@@ -42,16 +43,20 @@ def unpack(kind: str, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, An
     """
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise RunError(f"there is no file {path}")
+    try:
+        path.open("rb").close()  # the library says "no such file" whatever the reason
+    except FileNotFoundError:
+        raise RunError(f"there is no file {path}") from None
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from None
     try:
         with safe_open(path, framework="numpy") as file:
             record = _record(kind, path, (file.metadata() or {}).get(KEY))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path} is damaged or not a safetensors file: {error}") from None
-    if record.pop("digest", None) != _digest(arrays):
-        raise RunError(f"{path} is damaged: its arrays do not match its digest")
+    if record.pop("digest", None) != _digest(arrays, record):
+        raise RunError(f"{path} is damaged: its content does not match its digest")
     return arrays, record
 
 
@@ -71,8 +76,8 @@ def _record(kind: str, path: Path, text: str | None) -> dict[str, Any]:
     return dict(record)
 
 
-def _digest(arrays: Arrays) -> str:
-    digest = hashlib.sha256()
+def _digest(arrays: Arrays, record: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(canonical(record).encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())

@@ -9,16 +9,20 @@ from foveal.run.checkpoint import EpochRow
 
 @dataclass(frozen=True)
 class Started:
-    """The loop begins, or goes on after `updates` updates. epochs: the most that there will be.
-    notes: what is worth telling of the data."""
+    """The loop begins, or goes on after `updates` updates. epochs: the most that there will be. input_shape: (C, H, W).
+    fingerprint, notes: of the data, and what is worth telling of them."""
 
     run: Path
     epochs: int
     steps: int
     steps_per_epoch: int
     updates: int
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, int, int]
     images: int
     validation_images: int
+    test_images: int
+    fingerprint: str
     batch_size: int
     lr: float
     parameters: int

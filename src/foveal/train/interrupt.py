@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request: the loop ends the step at hand, saves, and raises `Interrupted`."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request: the loop ends the step at hand, saves, and raises `Interrupted`."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from types import FrameType
 
 from foveal.errors import FovealError
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(FovealError):  # noqa: N818 (not an error: what was asked for)
@@ -33,7 +33,7 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request while the block runs.
+    """Turn SIGINT, SIGTERM and SIGHUP into a request while the block runs.
 
     Outside the main thread, where Python allows no handlers, nothing is changed; a signal that the process was
     started to ignore stays ignored.

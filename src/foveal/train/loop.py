@@ -83,8 +83,9 @@ class _Loop:
         self.emit(
             Started(
                 run=self.folder.path, epochs=-(-s.total_steps // s.steps_per_epoch), steps=s.total_steps,
-                steps_per_epoch=s.steps_per_epoch, updates=p.updates, images=s.train_count,
-                validation_images=s.validation_count, batch_size=s.batch_size, lr=s.lr,
+                steps_per_epoch=s.steps_per_epoch, updates=p.updates, class_names=s.data.class_names,
+                input_shape=s.plan.input_shape, images=s.train_count, validation_images=s.validation_count,
+                test_images=len(s.data.test or ()), fingerprint=s.data.fingerprint, batch_size=s.batch_size, lr=s.lr,
                 parameters=s.plan.parameter_count, threads=s.plan.threads, isa=s.plan.isa, notes=s.data.notes,
             )
         )  # fmt: skip
@@ -156,12 +157,22 @@ class _Loop:
         self.emit(EpochDone(row, improved))
         if improved and row.val_loss is not None:
             self.emit(Improved(row.epoch, row.val_loss))
-        seasoned = row.epoch >= 2 or row.step >= 100
-        if seasoned and not self.warned and stuck(row.train_loss, row.train_accuracy, self.session.class_shares):
+        if not self.warned and self.is_stuck():
             self.warned = True
             self.emit(Warned(self.stuck_message(row.train_loss)))
         if p.finished and p.updates < self.session.total_steps:
             self.emit(Stopped(row.epoch, p.finished))
+
+    def is_stuck(self) -> bool:
+        """Whether guessing is all that came of the last two epochs (or of the first, if it is long), the rate no longer
+        rising: while it is still small, nothing is learnt yet."""
+        s, p = self.session, self.progress
+        if p.updates < s.total_steps and s.rate(p.updates) > s.rate(p.updates - 1):
+            return False
+        recent = p.rows[-2:]
+        if len(recent) < 2 and recent[0].step < 100:
+            return False
+        return all(stuck(row.train_loss, row.train_accuracy, s.class_shares) for row in recent)
 
     def stuck_message(self, loss: float) -> str:
         k = len(self.session.class_shares)
@@ -184,7 +195,7 @@ class _Loop:
 
     def interrupted(self) -> Interrupted:
         p = self.progress
-        return Interrupted(f"interrupted after step {p.updates} and saved; continue with --resume {self.folder.path}")
+        return Interrupted(f"interrupted after step {p.updates} and saved; continue with {self.folder.resume_command}")
 
     def emit(self, event: Event) -> None:
         for listener in self.listeners:

@@ -2,12 +2,17 @@
 
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from foveal.train.events import BatchDone, EpochDone, Event, Finished, Started, Stopped, Warned
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+
+# what a write may end in: ValueError where the stream has been closed, SystemExit is what rich makes of a broken pipe
+BROKEN: Final = (OSError, ValueError, SystemExit)
+WIDE: Final = 100  # columns of a terminal from which the bar itself and the images a second have room
 
 
 def progress_listener(stream: TextIO | None = None) -> "PlainProgress":
@@ -33,9 +38,9 @@ class PlainProgress:
             return
         try:
             self.tell(event)
-        except (OSError, ValueError):  # ValueError: the stream has been closed
+        except BROKEN:
             self.silent = True
-            with suppress(OSError, ValueError):
+            with suppress(*BROKEN):
                 self.close()
 
     def tell(self, event: Event) -> None:
@@ -52,7 +57,7 @@ class PlainProgress:
         """What to say of an event, in words."""
         if isinstance(event, Started):
             self.epochs = event.epochs
-            return [*(f"note: {note}" for note in event.notes), _start_line(event)]
+            return [_data_line(event), *(f"note: {note}" for note in event.notes), _start_line(event)]
         if isinstance(event, EpochDone):
             return [_epoch_line(event, self.epochs)]
         if isinstance(event, Warned):
@@ -89,7 +94,7 @@ class LiveProgress(PlainProgress):
         if self.bar is None:
             super().write(line)
         else:
-            self.bar.console.print(line, markup=False, highlight=False)
+            self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, event: Started) -> None:
         from rich.console import Console
@@ -97,11 +102,12 @@ class LiveProgress(PlainProgress):
 
         self.close()
         self.started = event
+        console = Console(file=self.stream)
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}"), *([BarColumn()] if console.width >= WIDE else []), MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"), TimeRemainingColumn(),
         )  # fmt: skip
-        self.bar = Progress(*columns, console=Console(file=self.stream), transient=True)
+        self.bar = Progress(*columns, console=console, transient=True)
         self.task = self.bar.add_task("training", total=event.steps, completed=event.updates, state="")
         self.bar.start()
 
@@ -113,7 +119,8 @@ class LiveProgress(PlainProgress):
             return
         self.shown = now
         speed = self.bar.tasks[0].speed
-        rate = f", {speed * self.started.batch_size:,.0f} images/s" if speed else ""
+        wide = self.bar.console.width >= WIDE
+        rate = f", {speed * self.started.batch_size:,.0f} images/s" if speed and wide else ""
         self.bar.update(
             self.task, completed=event.updates, description=f"epoch {event.epoch}/{self.started.epochs}",
             state=f"loss {event.loss:.4f}, accuracy {event.accuracy:.2%}{rate}",
@@ -126,13 +133,26 @@ class LiveProgress(PlainProgress):
         self.bar = self.task = None
 
 
-def _start_line(event: Started) -> str:
-    verb = f"going on at step {event.updates + 1:,}" if event.updates else "training"
-    held_back = f", {event.validation_images:,} held back for validation" if event.validation_images else ""
+def _data_line(event: Started) -> str:
+    channels, height, width = event.input_shape
+    names, colour = event.class_names, {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    listed = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+    counts = {"to train on": event.images, "for validation": event.validation_images, "to test": event.test_images}
+    parts = ", ".join(f"{count:,} {purpose}" for purpose, count in counts.items() if count)
     return (
-        f"{event.run}: {verb}: {event.images:,} images{held_back}; {event.parameters:,} parameters, "
-        f"batches of {event.batch_size}, {event.steps:,} steps, learning rate {event.lr:g}; "
-        f"{event.threads} thread{'s' if event.threads > 1 else ''}, {event.isa}"
+        f"data: {len(names)} classes ({listed}); {width}×{height} {colour}; images: {parts}; "
+        f"fingerprint {event.fingerprint[:12]}"
+    )
+
+
+def _start_line(event: Started) -> str:
+    if event.updates >= event.steps:
+        verb = "all steps are made"
+    else:
+        verb = f"going on at step {event.updates + 1:,}" if event.updates else "training"
+    return (
+        f"{event.run}: {verb}: {event.parameters:,} parameters, batches of {event.batch_size}, {event.steps:,} steps, "
+        f"learning rate {event.lr:g}; {event.threads} thread{'s' if event.threads > 1 else ''}, {event.isa}"
     )
 
 

@@ -97,7 +97,7 @@ def check_data(folder: RunFolder, config: Mapping[str, Any], data: Dataset) -> N
     """Raise RunError unless the data are those the run was begun with, image for image, split as they were."""
     begun, now = config["data"], list(data.class_names)
     if data.fingerprint != begun["fingerprint"]:
-        raise RunError(f"the data of {folder.path} are no longer those it was begun with; train anew")
+        raise RunError(f"the data of {folder.path} are no longer those it was begun with: pixels or labels differ")
     if now != begun["class_names"]:
         raise RunError(
             f"the classes of {folder.path} were {', '.join(begun['class_names'])} when it was begun, and are "
@@ -134,7 +134,7 @@ def extended(folder: RunFolder, config: Mapping[str, Any], progress: Progress, m
         raise UsageError(f"{folder.path} counts --steps, so --epochs cannot extend it")
     if progress.model_sha256 != folder.model_sha256():
         raise RunError(
-            f"{folder.path} was killed while saving: finish it first with --resume {folder.path}, then extend"
+            f"{folder.path} was killed while saving: finish it first with {folder.resume_command}, then extend"
         )
     base = progress.epoch if progress.finished else settings.epochs
     longer = dataclasses.replace(settings, epochs=base + more_epochs)

@@ -66,6 +66,9 @@ class Session:
         self._bounds = batch_bounds(self.train_count, self.batch_size, drop_single=drop_single)
         if not self._bounds:
             raise DataError("BatchNorm after a dense layer needs at least 2 images to train on")
+        epochs = -(-self.total_steps // self.steps_per_epoch)
+        if self.patience is not None and self.patience >= epochs:
+            raise UsageError(f"--patience {self.patience} would change nothing in {epochs} epoch{'s' * (epochs > 1)}")
 
     @property
     def advice(self) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
+import numpy as np
+
 from foveal.checks import integer, real, switch
 from foveal.errors import UsageError
 from foveal.models import MODELS, settings_of
@@ -20,6 +22,8 @@ CUSTOM: Final = "custom"  # the model was given as layers, not by name
 AUGMENTS: Final = ("none", "flip", "shift", "standard")
 _MODEL: Final = ("variant", "head", "dropout", "batch_norm", "width")  # settings that only some models take
 RULE: Final = ("momentum", "nesterov", "weight_decay")  # settings that only some optimizers take
+_RATES: Final = ", ".join(f"{name}: {rule.default_lr:g}" for name, rule in sorted(OPTIMIZERS.items()))
+_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 DEFAULT_EPOCHS: Final = 10
 DEFAULT_VALIDATION: Final = 0.1
 
@@ -46,14 +50,16 @@ class TrainSettings:
         None, "form of the network (nin: ours, author or caffe)", ("ours", "author", "caffe")
     )
     head: str | None = _setting(None, "end of the network: global average pooling or dense layers", ("gap", "fc"))
-    dropout: float | None = _setting(None, "fraction of activations to drop in training", metavar="P")
-    batch_norm: bool | None = _setting(None, "batch normalization after convolutions and hidden dense layers")
-    width: float | None = _setting(None, "multiply the channels of every hidden layer by X", metavar="X")
+    dropout: float | None = _setting(None, "fraction of activations to drop in training (0; nin: 0.5)", metavar="P")
+    batch_norm: bool | None = _setting(None, "batch normalization after each hidden layer (on for vgg, off for others)")
+    width: float | None = _setting(
+        None, "multiply the channels of every hidden layer by X, to a multiple of 16", metavar="X"
+    )
     optimizer: str = _setting("momentum", "rule that updates the weights", tuple(OPTIMIZERS))
     momentum: float | None = _setting(None, "momentum of the optimizer (0.9)", metavar="M")
     nesterov: bool = _setting(False, "use Nesterov's form of momentum")
     weight_decay: float = _setting(0.0, "pull weights towards 0 by D times their value", metavar="D")
-    lr: float | None = _setting(None, "learning rate, the schedule's highest (the optimizer's default)", metavar="X")
+    lr: float | None = _setting(None, f"learning rate, the schedule's highest ({_RATES})", metavar="X")
     schedule: str = _setting("one-cycle", "how the learning rate changes over the training", schedules.NAMES)
     warmup: float = _setting(0.0, "fraction of the training in which the rate rises from 0", metavar="FRACTION")
     epochs: int | None = _setting(None, f"passes over the training images ({DEFAULT_EPOCHS})", metavar="N")
@@ -72,7 +78,7 @@ class TrainSettings:
         None, "threads to use (all processors allowed); results do not depend on it", metavar="N"
     )
     isa: str | None = _setting(
-        None, "instruction set to use (the best there is); results do not depend on it",
+        None, "instruction set to use (the best there is); only baseline and reference change results, by rounding",
         ("avx2", "avx512", "neon", "baseline", "reference"),
     )  # fmt: skip
     skip_bad: bool = _setting(False, "leave out images that cannot be read instead of stopping")
@@ -99,7 +105,9 @@ class TrainSettings:
             self._settle(name, integer, 1)
         self._settle("seed", integer, 0, 2**64 - 1)
         self._settle("lr", real, above=0)
-        self._settle("width", real, above=0)
+        if self.lr is not None and not _SMALLEST <= self.lr <= _LARGEST:
+            raise UsageError(f"--lr {self.lr:g} is no float32, {_SMALLEST:g} to {_LARGEST:g}, which rates are")
+        self._settle("width", real, above=0, high=100)
         self._settle("weight_decay", real, 0)
         for name in ("dropout", "momentum", "warmup", "validation"):
             self._settle(name, real, 0, 1)
