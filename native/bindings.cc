@@ -22,7 +22,9 @@ class BoundProgram {
 
   void run(int64_t begin, int64_t end, int threads, int64_t batch, double lr, int64_t update, uint32_t epoch,
            uint32_t step, uint64_t seed) const {
-    if (begin < 0 || end > program_.size() || threads < 1) throw std::invalid_argument("steps or threads out of range");
+    if (begin < 0 || end > program_.size() || threads < 1 || batch < 1) {
+      throw std::invalid_argument("steps, threads or batch out of range");
+    }
     const nb::gil_scoped_release release;
     foveal::PoolLease lease(threads);
     program_.run(begin, end, {&lease.pool(), batch, static_cast<float>(lr), update, epoch, step, seed});

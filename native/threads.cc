@@ -17,7 +17,8 @@
 namespace foveal {
 namespace {
 
-constexpr int kSpins = 4000;  // some ten microseconds: longer than the serial code between two steps
+constexpr size_t kMostIdle = 8;  // pools that are kept, asleep, to be used again
+constexpr int kSpins = 4000;     // some ten microseconds: longer than the serial code between two steps
 
 void relax() {
 #if defined(__x86_64__)
@@ -27,23 +28,24 @@ void relax() {
 #endif
 }
 
-// Denormal numbers count as zero, in and out: they are slow on some processors, and all must agree.
-uint64_t flush_denormals() {
+// Rounding to nearest, whatever the caller has; and denormal numbers count as zero, in and out: they are slow on some
+// processors, and all must agree. Returns what was set before.
+uint64_t set_float_mode() {
 #if defined(__x86_64__)
   const uint64_t before = _mm_getcsr();
-  _mm_setcsr(static_cast<unsigned>(before) | 0x8040);
+  _mm_setcsr(0x9FC0);  // flush to zero, denormals are zero, no exception traps
   return before;
 #elif defined(__aarch64__)
   uint64_t before;
   asm volatile("mrs %0, fpcr" : "=r"(before));
-  asm volatile("msr fpcr, %0" : : "r"(before | (uint64_t{1} << 24)));
+  asm volatile("msr fpcr, %0" : : "r"(uint64_t{1} << 24));  // FZ
   return before;
 #else
   return 0;
 #endif
 }
 
-void restore_denormals(uint64_t before) {
+void restore_float_mode(uint64_t before) {
 #if defined(__x86_64__)
   _mm_setcsr(static_cast<unsigned>(before));
 #elif defined(__aarch64__)
@@ -110,7 +112,7 @@ class Pool {
   }
 
   void serve(int thread) {
-    flush_denormals();
+    set_float_mode();
     uint32_t seen = 0;
     for (;;) {
       int spin = 0;
@@ -191,14 +193,22 @@ PoolLease::PoolLease(int threads) : pool_(nullptr), float_mode_(0) {
     }
   }
   if (pool_ == nullptr) pool_ = new Pool(threads);
-  float_mode_ = flush_denormals();  // last: a lease that cannot be made changes nothing
+  float_mode_ = set_float_mode();  // last: a lease that cannot be made changes nothing
 }
 
 PoolLease::~PoolLease() {
-  restore_denormals(float_mode_);
+  restore_float_mode(float_mode_);
   Idle& shared = idle_pools();
-  const std::lock_guard<std::mutex> lock(shared.mutex);
-  shared.pools.push_back(pool_);
+  Pool* surplus = nullptr;
+  {
+    const std::lock_guard<std::mutex> lock(shared.mutex);
+    shared.pools.push_back(pool_);
+    if (shared.pools.size() > kMostIdle) {
+      surplus = shared.pools.front();
+      shared.pools.erase(shared.pools.begin());
+    }
+  }
+  delete surplus;
 }
 
 }  // namespace foveal

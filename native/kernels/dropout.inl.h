@@ -31,24 +31,51 @@ Key dropout_key(const Run& run, int64_t layer) {
   return {words[0][0], words[1][0]};
 }
 
+FOVEAL_INLINE IntReg is_kept(WordReg word, Reg least_kept) {
+  return __builtin_convertvector((IntReg)(word >> 8), Reg) * 0x1p-24f >= least_kept;
+}
+
+// Which of 4 * LANES neighbouring channels from c on to keep, in their order.
+FOVEAL_INLINE void keep_of_image(uint8_t* keep, int64_t c, int64_t pixel, WordReg image, WordReg step, Key key, Reg p) {
+  WordReg quads{};
+  for (int q = 0; q < LANES; ++q) quads[q] = static_cast<uint32_t>(c / 4 + q);
+  WordReg words[4] = {quads, WordReg{} + static_cast<uint32_t>(pixel), image, step};
+  philox(words, key);  // word i of lane q belongs to channel c + 4 q + i
+  for (int i = 0; i < 4; ++i) {
+    const IntReg kept = is_kept(words[i], p);
+    for (int q = 0; q < LANES; ++q) keep[4 * q + i] = kept[q] != 0;
+  }
+}
+
+// The same where the image is a vector to the layer: element f takes word f % 4 of the counter f / 4 at pixel 0.
+FOVEAL_INLINE void keep_of_vector(uint8_t* keep, int64_t c, int64_t pixel, int64_t pixels, WordReg image, WordReg step,
+                                  Key key, Reg p) {
+  for (int64_t from = 0; from < 4 * LANES; from += LANES) {
+    WordReg f{};
+    for (int q = 0; q < LANES; ++q) f[q] = static_cast<uint32_t>((c + from + q) * pixels + pixel);
+    WordReg words[4] = {f / 4, WordReg{}, image, step};
+    philox(words, key);
+    const WordReg i = f % 4;
+    const IntReg kept = is_kept(i == 0 ? words[0] : i == 1 ? words[1] : i == 2 ? words[2] : words[3], p);
+    for (int q = 0; q < LANES; ++q) keep[from + q] = kept[q] != 0;
+  }
+}
+
 void dropout_forward(const dropout_forward_args& a, const Run& run) {
   const Key key = dropout_key(run, a.layer);
   const float scale = static_cast<float>(1.0 / (1.0 - a.p));
   const Reg least_kept = broadcast(static_cast<float>(a.p));
-  WordReg lanes{};
-  for (int q = 0; q < LANES; ++q) lanes[q] = static_cast<uint32_t>(q);
+  const WordReg step = WordReg{} + run.step;
   each(run, run.batch, [&](int64_t n, int) {
+    const WordReg image = WordReg{} + static_cast<uint32_t>(n);
     for (int64_t pixel = 0; pixel < a.pixels; ++pixel) {
       const int64_t at = (n * a.pixels + pixel) * a.channels;
       for (int64_t c = 0; c < a.channels; c += 4 * LANES) {
-        WordReg words[4] = {lanes + static_cast<uint32_t>(c / 4), WordReg{} + static_cast<uint32_t>(pixel),
-                            WordReg{} + static_cast<uint32_t>(n), WordReg{} + run.step};
-        philox(words, key);
-        uint8_t keep[4 * LANES];  // in the order of channels: word i of lane q belongs to channel c + 4 q + i
-        for (int i = 0; i < 4; ++i) {
-          const Reg uniform = __builtin_convertvector((IntReg)(words[i] >> 8), Reg) * 0x1p-24f;
-          const IntReg kept = uniform >= least_kept;
-          for (int q = 0; q < LANES; ++q) keep[4 * q + i] = kept[q] != 0;
+        uint8_t keep[4 * LANES];
+        if (a.flat) {
+          keep_of_vector(keep, c, pixel, a.pixels, image, step, key, least_kept);
+        } else {
+          keep_of_image(keep, c, pixel, image, step, key, least_kept);
         }
         const int64_t count = least(4 * LANES, a.channels - c);
         for (int64_t i = 0; i < count; ++i) {

@@ -28,7 +28,7 @@ void max_pool_forward(const max_pool_forward_args& a, const Run& run) {
           for (int64_t x = wx.begin; x < wx.end; ++x) {
             const Reg v = load(a.x + ((n * a.height + y) * a.width + x) * C + c);
             const int32_t tap = static_cast<int32_t>((y - wy.first) * a.size_x + (x - wx.first));
-            const IntReg larger = first ? ~IntReg{} : (v > top);
+            const IntReg larger = first ? ~IntReg{} : (~(v <= top) & (top == top));  // the first NaN wins, too
             top = larger ? v : top;
             code = larger ? IntReg{} + tap : code;
             first = false;

@@ -12,6 +12,8 @@ import numpy as np
 
 from foveal.errors import UsageError
 
+SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # as float32, without denormals
+
 
 def integer(value: object, name: str, low: int, high: int | None = None) -> int:
     """An integer from low to high."""

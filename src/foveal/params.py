@@ -11,7 +11,7 @@ compute kernels want); `storage.index[...]` is the position in the slot's own st
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,17 +128,25 @@ class ParamLayout:
         return buffer[entry.offset : entry.offset + entry.storage.size][entry.storage.index]
 
     def write(self, buffer: Array, name: str, value: NDArray[np.floating]) -> None:
-        """Write one parameter from its logical shape; raises ShapeError if the shape differs."""
+        """Write one parameter from its logical shape, zeros where it is padded. Raises ShapeError as `check` does."""
+        self.check(name, value)
         entry = self.entries[name]
-        if value.shape != entry.slot.shape:
-            raise ShapeError(f"{name} has shape {entry.slot.shape}, but the array given has {value.shape}")
-        buffer[entry.offset : entry.offset + entry.storage.size][entry.storage.index] = value
+        stretch = buffer[entry.offset : entry.offset + entry.storage.size]
+        stretch[:] = 0.0  # what was there may be NaN
+        stretch[entry.storage.index] = value
+
+    def check(self, name: str, value: NDArray[Any]) -> None:
+        """Raise ShapeError if an array has not the parameter's shape, or is not real."""
+        shape = self.entries[name].slot.shape
+        if value.shape != shape or value.dtype.kind not in "fiub":
+            raise ShapeError(
+                f"{name} is real and has shape {shape}, but the array given has {value.shape} {value.dtype}"
+            )
 
 
 def _init_stream(seed: int, entry: Entry) -> tuple[int, int]:
     kind, k = entry.init_key
-    word = int.from_bytes(f"{kind}.{entry.slot.name}".encode(), "little") % 4294967291  # a prime: a stable short hash
-    return rng.stream_key(seed, "init", word, k)
+    return rng.stream_key(seed, "init", rng.word_of(f"{kind}.{entry.slot.name}"), k)
 
 
 class Parameters(Mapping[str, Array]):

@@ -40,11 +40,16 @@ def philox(counter: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike], key: tupl
     return tuple(word.astype(np.uint32) for word in words)
 
 
-def stream_key(seed: int, purpose: str, a: int = 0, b: int = 0) -> tuple[int, int]:
-    """The key of one stream of numbers: (seed, purpose, two indices such as the epoch and the k-th layer)."""
+def word_of(text: str) -> int:
+    """A stable 32-bit hash of a name: its bytes as a number, modulo a prime."""
+    return int.from_bytes(text.encode(), "little") % 4294967291
+
+
+def stream_key(seed: int, purpose: str, a: int = 0, b: int = 0, c: int = 0) -> tuple[int, int]:
+    """The key of one stream of numbers: (seed, purpose, up to three indices such as the epoch and the k-th layer)."""
     if not 0 <= seed < 2**64:
         raise UsageError(f"seed must be between 0 and 2**64 - 1, not {seed}")
-    words = philox((PURPOSES[purpose], a, b, 0), (seed & 0xFFFFFFFF, seed >> 32))
+    words = philox((PURPOSES[purpose], a, b, c), (seed & 0xFFFFFFFF, seed >> 32))
     return int(words[0]), int(words[1])
 
 

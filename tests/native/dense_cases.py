@@ -118,8 +118,9 @@ def backward_weights(p: Product) -> Case:
     return Case("dense_backward_weights", args, {"dweight": want}, p.batch)
 
 
-def bias_backward(pixels: int, channels: int, images: int, batch: int) -> Case:
+def bias_backward(pixels: int, channels: int, images: int, batch: int, *, positive: bool = False) -> Case:
     dy = floats(1, images * pixels, channels)
+    dy = np.abs(dy) if positive else dy
     dy64 = dy[: batch * pixels].astype(np.float64)
     no_inputs = (np.zeros((len(dy64), 1)), {"weight": np.zeros((channels, 1))})
     dbias = Dense(channels).backward(dy64, *no_inputs, TRAIN)[1]["bias"]
@@ -146,4 +147,5 @@ register("bias_backward", "one_pixel", lambda: bias_backward(1, 16, 3, 3))
 register("bias_backward", "one_image", lambda: bias_backward(9, 10, 1, 1))
 register("bias_backward", "many_channels", lambda: bias_backward(5, 72, 4, 4))
 register("bias_backward", "many_pixels", lambda: bias_backward(1024, 16, 2, 2))
+register("bias_backward", "many_images", lambda: bias_backward(1, 16, 20000, 20000, positive=True))
 register("bias_backward", "batch_prefix", lambda: bias_backward(7, 20, 6, 4))

@@ -6,6 +6,7 @@ from layout import floats, gate, stored
 
 from foveal.layers import Context, Dropout, LayerRandom, ReLU
 from foveal.optim import SGD, Adam, Momentum, Optimizer
+from foveal.shapes import padded_channels
 
 TRAIN = Context(training=True)
 PIECE = 1 << 14  # floats of one work item, parallel.inl.h
@@ -55,9 +56,27 @@ def dropout_forward(
     want = {"mask": Want(stored(uniform >= np.float32(p))), "y": Want(stored(y), tolerance(1, stored(np.abs(y))))}
     args = {
         "x": stored(x), "y": Out(x.size), "mask": Out(x.size), "pixels": shape[2] * shape[3], "channels": shape[1],
-        "layer": layer, "p": p,
+        "flat": 0, "layer": layer, "p": p,
     }  # fmt: skip
     return Case("dropout_forward", args, want, n, seed=seed, **keys)
+
+
+def dropout_flat(shape: tuple[int, ...], p: float) -> Case:
+    """shape (N, C, H, W) of images that the layer sees as vectors (N, C · H · W)."""
+    x = floats(1, *shape)
+    random = LayerRandom(3, 1, 2, 4)
+    flat = x.reshape(shape[0], -1)
+    uniform = random.uniform(flat.shape).reshape(shape)
+    y = Dropout(p).forward(flat.astype(np.float64), {}, Context(True, random))[0].reshape(shape)
+    size = stored(x).size
+    args = {
+        "x": stored(x), "y": Out(size), "mask": Out(size), "pixels": shape[2] * shape[3],
+        "channels": padded_channels(shape[1]), "flat": 1, "layer": 4, "p": p,
+    }  # fmt: skip
+    want = {"y": Want(stored(y), tolerance(1, stored(np.abs(y))))}
+    if shape[1] % 16 == 0:
+        want["mask"] = Want(stored(uniform >= np.float32(p)))
+    return Case("dropout_forward", args, want, shape[0], seed=3, epoch=1, step=2)
 
 
 def dropout_backward(count: int, p: float, images: int, batch: int) -> Case:
@@ -80,6 +99,10 @@ register(
     "large_keys",
     lambda: dropout_forward((2, 48, 2, 2), 0.5, layer=7, seed=2**64 - 3, epoch=2**32 - 1, step=123456789),
 )
+register("dropout_forward", "flat_one_pixel", lambda: dropout_flat((2, 32, 1, 1), 0.5))
+register("dropout_forward", "flat_pixels_odd", lambda: dropout_flat((3, 16, 3, 3), 0.4))
+register("dropout_forward", "flat_channels_tail", lambda: dropout_flat((2, 80, 2, 3), 0.2))
+register("dropout_forward", "flat_channels_padded", lambda: dropout_flat((2, 5, 4, 3), 0.5))
 register("dropout_backward", "one_register", lambda: dropout_backward(16, 0.5, 1, 1))
 register("dropout_backward", "count_tail", lambda: dropout_backward(PIECE + 48, 0.2, 2, 2))
 register("dropout_backward", "batch_prefix", lambda: dropout_backward(48, 0.2, 5, 3))

@@ -100,6 +100,8 @@ CASES: dict[str, Case] = {
     "batch_norm_then_pool": Case(_classified(UNBIASED, fv.BatchNorm(), ReLU(), fv.MaxPool2d(2)), (1, 6, 6), 3),
     "dropout_after_conv": Case(_after_conv(ReLU(), fv.Dropout(0.4), Conv(16, 3)), (1, 6, 6)),
     "dropout_after_dense": Case((Flatten(), Dense(70), ReLU(), fv.Dropout(0.5), Dense(3)), (1, 5, 5)),
+    "dropout_after_flatten": Case((Conv(5, 2), Flatten(), fv.Dropout(0.5), Dense(3)), (1, 5, 4)),
+    "dropout_after_flatten_first": Case((Flatten(), fv.Dropout(0.5), Dense(3)), (3, 4, 5)),
     "dropout_after_pool": Case(_after_conv(ReLU(), fv.MaxPool2d(2), fv.Dropout(0.2)), (1, 6, 6)),
     "dropout_first": Case(_classified(fv.Dropout(0.3), Conv(16, 3)), (3, 6, 6)),
     "relu_first": Case(_classified(ReLU(), Conv(16, 3)), (3, 6, 6)),

@@ -9,8 +9,10 @@ from layout import floats, gate, stored, vector
 from foveal.layers import BatchNorm, Context
 from foveal.shapes import padded_channels
 
-SETTINGS = BatchNorm(eps=1e-5, momentum=0.1)
 NAMES = ("weight", "bias", "running_mean", "running_var")
+
+
+PLAIN = BatchNorm()
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Norm:
     batch: int = 3
     spread: float = 1.0
     offset: float = 0.0
+    spec: BatchNorm = PLAIN
 
 
 NORMS = {
@@ -35,6 +38,7 @@ NORMS = {
     "variance_zero": Norm((16, 4, 4), spread=0.0, offset=3.0),
     "variance_lt_eps": Norm((16, 4, 4), spread=1e-4),
     "batch_prefix": Norm((16, 3, 3), images=5, batch=3),
+    "eps_and_momentum_large": Norm((16, 3, 3), spec=BatchNorm(eps=0.5, momentum=0.75)),
 }
 
 
@@ -69,8 +73,8 @@ def statistics(g: Norm) -> Statistics:
     mean_error = tolerance(pixels + 2, np.abs(x).mean(axis=(2, 3)).max(axis=0))
     # squares about a mean that is off by e are too large by e² each; between images (a + e)² is off by 2 a e + e²
     var_error = tolerance(pixels + 4, var) + 2 * np.sqrt(var) * mean_error + 2 * mean_error**2
-    inverse = 1 / np.sqrt(var + SETTINGS.eps)
-    inverse_error = inverse * (0.5 * var_error / (var + SETTINGS.eps) + EPS)
+    inverse = 1 / np.sqrt(var + g.spec.eps)
+    inverse_error = inverse * (0.5 * var_error / (var + g.spec.eps) + EPS)
     return Statistics(mean, mean_error, var, var_error, inverse, inverse_error)
 
 
@@ -81,7 +85,7 @@ def channels_last(x: np.ndarray) -> np.ndarray:
 def forward(g: Norm, *, relu: bool = False) -> Case:
     x, params = images(g), parameters(g)
     x64, params64 = x[: g.batch].astype(np.float64), {n: p.astype(np.float64) for n, p in params.items()}
-    y, _ = SETTINGS.forward(x64, params64, Context(training=True))
+    y, _ = g.spec.forward(x64, params64, Context(training=True))
     s, size = statistics(g), x.shape[1]
     weight, bias = params64["weight"], params64["bias"]
     scale = weight * s.inverse
@@ -98,16 +102,16 @@ def forward(g: Norm, *, relu: bool = False) -> Case:
             np.stack([s.mean, s.inverse, scale, shift]),
             np.stack([s.mean_error, s.inverse_error, scale_error, shift_error]) + tolerance(1, 0.0),
         ),
-        "running_mean": Want(running[0], tolerance(1, np.abs(running[0])) + SETTINGS.momentum * s.mean_error),
+        "running_mean": Want(running[0], tolerance(1, np.abs(running[0])) + g.spec.momentum * s.mean_error),
         "running_var": Want(
             running[1],
-            tolerance(1, np.abs(running[1])) + SETTINGS.momentum * s.var_error * count / (count - 1),
+            tolerance(1, np.abs(running[1])) + g.spec.momentum * s.var_error * count / (count - 1),
         ),
     }
     args = {
         "x": channels_last(x), **params, "y": Out(x.size), "saved": Out(4 * size), "partial": Out(g.images * 2 * size),
-        "pixels": g.shape[1] * g.shape[2], "channels": size, "relu": int(relu), "eps": SETTINGS.eps,
-        "momentum": SETTINGS.momentum,
+        "pixels": g.shape[1] * g.shape[2], "channels": size, "relu": int(relu), "eps": g.spec.eps,
+        "momentum": g.spec.momentum,
     }  # fmt: skip
     return Case("batch_norm_forward", args, want, g.batch)
 
@@ -115,12 +119,12 @@ def forward(g: Norm, *, relu: bool = False) -> Case:
 def inference(g: Norm, *, relu: bool = False) -> Case:
     x, params = images(g), parameters(g)
     x64, params64 = x[: g.batch].astype(np.float64), {n: p.astype(np.float64) for n, p in params.items()}
-    y, _ = SETTINGS.forward(x64, params64, Context())
-    scale = np.abs(params64["weight"]) / np.sqrt(params64["running_var"] + SETTINGS.eps)
+    y, _ = g.spec.forward(x64, params64, Context())
+    scale = np.abs(params64["weight"]) / np.sqrt(params64["running_var"] + g.spec.eps)
     terms = np.abs(channels_last(x64)) * scale + np.abs(params64["running_mean"]) * scale + np.abs(params64["bias"])
     args = {
         "x": channels_last(x), **params, "y": Out(x.size), "scratch": Out(2 * x.shape[1]),
-        "pixels": g.shape[1] * g.shape[2], "channels": x.shape[1], "relu": int(relu), "eps": SETTINGS.eps,
+        "pixels": g.shape[1] * g.shape[2], "channels": x.shape[1], "relu": int(relu), "eps": g.spec.eps,
     }  # fmt: skip
     want = Want(channels_last(np.maximum(y, 0) if relu else y), tolerance(2, terms))
     return Case("batch_norm_inference", args, {"y": want}, g.batch)
@@ -136,8 +140,8 @@ def backward(g: Norm, *, mask: bool = False, dx: bool = True) -> Case:
         dy64 = np.where(y[: g.batch] > 0, dy64, 0)
     s, train = statistics(g), Context(training=True)
     params64 = {n: p.astype(np.float64) for n, p in params.items()}
-    _, normal = SETTINGS.forward(x64, params64, train)
-    exact, gradients = SETTINGS.backward(dy64, normal, params64, train)
+    _, normal = g.spec.forward(x64, params64, train)
+    exact, gradients = g.spec.backward(dy64, normal, params64, train)
     scale, total = params64["weight"] * s.inverse, g.batch * pixels
     saved = np.stack([s.mean, s.inverse, scale, params64["bias"] - s.mean * scale]).astype(np.float32)
     d, far = channels_last(np.abs(dy64)), np.abs(channels_last(x64)) + np.abs(s.mean)

@@ -74,6 +74,13 @@ def max_forward(p: Pooling, x: np.ndarray) -> Case:
     return Case("max_pool_forward", args, {"y": Want(stored(y)), "code": Want(codes)}, p.batch)
 
 
+def with_nan(p: Pooling) -> np.ndarray:
+    """Numbers among which some are NaN: the first one of a window wins."""
+    x = floats(1, p.images, *p.shape)
+    x[np.random.default_rng(2).random(x.shape) < 0.2] = np.nan
+    return x
+
+
 def _axes(p: Pooling, spec: WindowPool) -> list[tuple[int, int, int]]:
     (top, _, left, _), outputs = spec.geometry(p.shape)
     return list(zip(outputs, spec.strides, (top, left), strict=True))
@@ -175,3 +182,5 @@ for name, given in {
 }.items():  # fmt: skip
     register("global_avg_pool_forward", name, lambda g=given: global_forward(*g))
     register("global_avg_pool_backward", name, lambda g=given: global_backward(*g))
+for name in ("halves", "windows_overlap", "padding"):
+    register("max_pool_forward", f"{name}_nan", lambda p=POOLINGS[name]: max_forward(p, with_nan(p)))

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -45,25 +46,30 @@ def test_plans_in_several_python_threads_do_not_disturb_each_other() -> None:
 
 
 def test_a_step_runs_without_the_gil() -> None:
-    """Another Python thread goes on while a long step runs."""
+    """Another Python thread goes on while a long step runs: seen from inside the one native call."""
     net = fv.Sequential(fv.Conv2d(64, 5, padding=2), fv.ReLU(), fv.Conv2d(64, 5, padding=2), fv.GlobalAvgPool())
-    plan = fv.Plan(net, (16, 32, 32), 64, fv.SGD(), threads=1)
-    x, y = np.zeros((64, 16, 32, 32), np.float32), np.zeros(64, np.int64)
+    plan = fv.Plan(net, (3, 48, 48), 64, fv.SGD(), threads=1)
+    pixels, one = np.zeros((64, 48, 48, 3), np.uint8), np.ones(3, np.float32)
+    source = plan.attach(pixels, np.zeros(64, np.int32), one, one)
+    program = source.training
+    assert program is not None
     ticks, stop = [0], threading.Event()
 
     def tick() -> None:
-        while not stop.wait(1e-4):
+        while not stop.wait(1e-3):
             ticks[0] += 1
 
     ticker = threading.Thread(target=tick)
     ticker.start()
-    plan.train_step(x, y, lr=0.0)
-    before = ticks[0]
-    plan.train_step(x, y, lr=0.0)
-    during = ticks[0] - before
+    counts = []
+    for _ in range(3):
+        began = time.perf_counter()
+        before = ticks[0]
+        program._native.run(0, len(program.steps), 1, 64, 0.0, 1, 0, 0, 0)  # type: ignore[union-attr]
+        counts.append((ticks[0] - before, time.perf_counter() - began))
     stop.set()
     ticker.join()
-    assert during > 2, "the other thread stood still"
+    assert max(count for count, _ in counts) >= 5, counts  # a step takes some hundred milliseconds
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
@@ -150,14 +156,14 @@ def test_default_threads_respect_affinity(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
 def test_a_number_of_threads_that_cannot_be_is_refused(threads: object) -> None:
-    with pytest.raises(fv.UsageError, match=r"threads must be (an integer of )?at least 1"):
+    with pytest.raises(fv.UsageError, match=r"threads must be (an integer )?from 1 to 1024"):
         resolve_threads(threads)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["0", "-2", "two", "1.5"])
 def test_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("FOVEAL_THREADS", text)
-    with pytest.raises(fv.UsageError, match="FOVEAL_THREADS must be a number of at least 1"):
+    with pytest.raises(fv.UsageError, match=r"FOVEAL_THREADS must be (a number )?from 1 to 1024"):
         resolve_threads()
 
 

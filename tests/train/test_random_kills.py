@@ -60,8 +60,8 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         if kills == KILLS:
             break
     print(f"{kills} kills, {inside_an_epoch} of them resumed inside an epoch")
-    assert kills >= 5, "the run ended before it could be killed"
-    assert inside_an_epoch >= 3
+    assert kills == KILLS, "the run ended before it could be killed as often"
+    assert inside_an_epoch >= KILLS // 2
     subprocess.run([sys.executable, "-c", CHILD, str(out), json.dumps(LONG)], check=True, timeout=120)
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
     assert whole.summary()["steps"] == read_checkpoint(out / "last.safetensors")[1].updates

@@ -22,12 +22,13 @@ Params = Mapping[str, Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class LayerRandom:
-    """The random numbers of one layer in one step, computed from (seed, epoch, step, k-th layer of its kind)."""
+    """The random numbers of one layer in one step, computed from (seed, epoch, step, k-th layer of its kind, kind)."""
 
     seed: int
     epoch: int
     step: int
     k: int
+    kind: str = "Dropout"
 
     def uniform(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Uniform in [0, 1) for a tensor (N, C, H, W) or (N, F), each value keyed by its own place in it.
@@ -35,7 +36,10 @@ class LayerRandom:
         N counts positions in the global batch. Four neighbouring channels share one counter of Philox.
         """
         n, c, h, w = shape if len(shape) == 4 else (*shape, 1, 1)
-        key = rng.stream_key(self.seed, "dropout", self.epoch, self.k)
+        if self.kind == "Dropout":
+            key = rng.stream_key(self.seed, "dropout", self.epoch, self.k)
+        else:
+            key = rng.stream_key(self.seed, "layer", self.epoch, self.k, rng.word_of(self.kind))
         quads = np.arange((c + 3) // 4)[:, None, None]
         pixels = np.arange(h * w).reshape(h, w)
         words = rng.philox((quads, pixels, np.arange(n)[:, None, None, None], self.step), key)

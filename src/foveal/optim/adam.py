@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from foveal.checks import real, settle, switch
+from foveal.checks import SMALLEST, real, settle, switch
 from foveal.optim.base import Optimizer, State, Vector, optimizer
 
 
@@ -41,7 +41,7 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         settle(self, "beta1", real, 0, 1)
         settle(self, "beta2", real, 0, 1)
-        settle(self, "eps", real, above=0)
+        settle(self, "eps", real, SMALLEST)  # below, it would count as zero
         settle(self, "bias_correction", switch)
         settle(self, "weight_decay", real, 0)
 

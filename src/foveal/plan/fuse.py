@@ -21,5 +21,5 @@ def groups(layers: tuple[Layer, ...], *, fuse: bool) -> Iterator[tuple[int, Laye
             skip = False
             continue
         following = layers[position + 1] if position + 1 < len(layers) else None
-        skip = fuse and isinstance(layer, (Conv2d, Dense, BatchNorm)) and isinstance(following, ReLU)
+        skip = fuse and type(layer) in (Conv2d, Dense, BatchNorm) and type(following) is ReLU  # no layers made of them
         yield position, layer, skip

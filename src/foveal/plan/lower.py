@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from foveal.errors import ShapeError
 from foveal.kernels import REFERENCE
 from foveal.layers import Sequential
 from foveal.layers.base import Context, Layer, LayerRandom, Shape
@@ -38,7 +39,8 @@ def lower(spec: Layer, x: Value, b: Builder, *, relu: bool = False) -> tuple[Val
     """Lower one layer, natively where there is a lowering for it."""
     lowering = _LOWERINGS.get(type(spec))
     if lowering is None or (b.isa == REFERENCE and not isinstance(spec, Sequential)):
-        return _lower_python(spec, x, b)
+        assert not relu, f"a ReLU was fused into {spec.kind}, which has no native step"
+        return lower_python(spec, x, b)
     return lowering(spec, x, relu, b)
 
 
@@ -75,24 +77,27 @@ def new_value(b: Builder, name: str, shape: Shape, **flags: bool) -> Value:
     return value
 
 
-def _lower_python(spec: Layer, x: Value, b: Builder) -> tuple[Value, Backward]:
+def lower_python(spec: Layer, x: Value, b: Builder) -> tuple[Value, Backward]:
     """Run a layer's own definition: copy in (N, C, H, W) or (N, F), call it, copy out."""
-    out = new_value(b, "y", spec.out_shape(x.shape))
+    out = new_value(b, "y", _out_shape(spec, x.shape))
     names = {slot.name: slot for slot in spec.param_slots(x.shape)}
     params = {name: b.parameter(name, plain_storage(slot.shape)) for name, slot in names.items()}
-    gradients = {name: b.gradient_of(params[name]) for name, slot in names.items() if slot.kind == "trainable"}
-    k, training = b.k, b.training
+    learnt = {name: slot for name, slot in names.items() if slot.kind == "trainable" and slot.trainable}
+    gradients = {name: b.gradient_of(params[name]) for name in learnt}
+    k, training, where = b.k, b.training, b.label
     kept: list[Any] = [None]
 
     def context(run: RunInfo) -> Context:
-        return Context(training, LayerRandom(run.seed, run.epoch, run.step, k), run.step)
+        return Context(training, LayerRandom(run.seed, run.epoch, run.step, k, spec.kind), run.step)
 
     def arrays(at: Arrays) -> dict[str, np.ndarray]:
         return {name: at(buffer)[: names[name].size].reshape(names[name].shape) for name, buffer in params.items()}
 
     def forward(at: Arrays, run: RunInfo) -> None:
-        y, kept[0] = spec.forward(logical(x, at(x.buffer), run.batch), arrays(at), context(run))
-        store(out, at(out.buffer), y)
+        y, saved = spec.forward(logical(x, at(x.buffer), run.batch), arrays(at), context(run))
+        store(out, at(out.buffer), _checked(y, (run.batch, *out.shape), f"layer {where}: forward gave y"))
+        if training:
+            kept[0] = saved
 
     flops = spec.flops(x.shape)
     b.python(f"{spec.kind}.forward", forward, [x.buffer, out.buffer, *params.values()], flops=flops)
@@ -103,16 +108,35 @@ def _lower_python(spec: Layer, x: Value, b: Builder) -> tuple[Value, Backward]:
         def run_backward(at: Arrays, run: RunInfo) -> None:
             gradient, dparams = spec.backward(logical(out, at(dy.buffer), run.batch), kept[0], arrays(at), context(run))
             kept[0] = None
+            missing = [name for name in gradients if name not in dparams]
+            if missing:
+                raise ShapeError(f"layer {where}: backward gave no gradient of {', '.join(missing)}")
             for name, buffer in gradients.items():
-                at(buffer)[: names[name].size] = dparams[name].reshape(-1)
+                what = f"layer {where}: backward gave the gradient of {name}"
+                at(buffer)[: names[name].size] = _checked(dparams[name], names[name].shape, what).reshape(-1)
             if dx is not None:
-                store(x, at(dx), gradient)
+                store(x, at(dx), _checked(gradient, (run.batch, *x.shape), f"layer {where}: backward gave dx"))
 
         touched = [dy.buffer, x.buffer, *params.values(), *gradients.values(), *([dx] if dx else [])]
         b.python(f"{spec.kind}.backward", run_backward, touched, flops=2 * flops)
         return Gradient(dx) if dx else None
 
     return out, backward
+
+
+def _out_shape(spec: Layer, in_shape: Shape) -> Shape:
+    shape = tuple(spec.out_shape(in_shape))
+    if len(shape) not in (1, 3) or min(shape) < 1:
+        raise ShapeError(f"{spec.kind}.out_shape must give (C, H, W) or (F,), not {shape}")
+    return shape
+
+
+def _checked(array: Any, shape: Shape, what: str) -> np.ndarray:
+    """What a definition returned, if it has the shape it must have."""
+    values = np.asarray(array)
+    if values.shape != shape or values.dtype.kind not in "fiub":
+        raise ShapeError(f"{what} of shape {values.shape} and type {values.dtype}; it must be real and {shape}")
+    return values
 
 
 def logical(value: Value, stored: np.ndarray, batch: int) -> np.ndarray:

@@ -19,11 +19,12 @@ from foveal.layers import (
     ReLU,
 )
 from foveal.params import Storage
-from foveal.plan.lower import Backward, lowers, new_value
+from foveal.plan.lower import Backward, lower_python, lowers, new_value
 from foveal.plan.program import Argument, Buffer, Builder, Gradient, Value
 from foveal.plan.storage import panels, spread
 from foveal.shapes import padded_channels
 
+CODES = 256  # positions in a window of max pooling that a byte can tell apart
 BAND_FLOATS = 1 << 17  # of a convolution's scratch rows: half a megabyte, to stay in a core's second-level cache
 
 
@@ -164,6 +165,7 @@ def lower_dropout(spec: Dropout, x: Value, relu: bool, b: Builder) -> tuple[Valu
     mask = b.buffer("mask", x.floats, dtype="uint8")
     b.emit(
         "dropout_forward", x=x.buffer, y=y.buffer, mask=mask, pixels=x.pixels, channels=x.stored, layer=b.k, p=spec.p,
+        flat=len(x.shape) == 1 and x.pixels > 1,
     )  # fmt: skip
 
     def backward(dy: Gradient) -> Gradient:
@@ -179,6 +181,8 @@ def lower_batch_norm(spec: BatchNorm, x: Value, relu: bool, b: Builder) -> tuple
     y = replace(x, buffer=b.buffer("y", x.floats), rectified=relu, needs_gradient=True)
     # after Flatten every stored place is a feature of its own
     pixels, channels = (x.pixels, x.stored) if len(x.shape) == 3 else (1, x.floats)
+    if pixels == 1 and b.training:
+        b.least_batch = 2
     places = np.arange(x.channels) if len(x.shape) == 3 else x.places()
     storage: Storage = spread(places, channels)
     names = ("weight", "bias", "running_mean", "running_var")
@@ -226,6 +230,8 @@ def _pool_geometry(spec: MaxPool2d | AvgPool2d, x: Value, y: Value) -> dict[str,
 
 @lowers(MaxPool2d)
 def lower_max_pool(spec: MaxPool2d, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
+    if spec.window[0] * spec.window[1] > CODES:
+        return lower_python(spec, x, b)
     x = aligned(x, b)
     y = new_value(b, "y", spec.out_shape(x.shape), rectified=x.rectified and b.fuse)
     code = b.buffer("code", y.floats, dtype="uint8")

@@ -1,17 +1,18 @@
 """`Plan`: a network bound to an input shape, a batch size and memory, ready to train and to predict."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveal.checks import integer
+from foveal.checks import LARGEST, integer, real
 from foveal.errors import ShapeError, UsageError
-from foveal.kernels import REFERENCE, resolve_isa, resolve_threads
-from foveal.layers import Sequential, SoftmaxCrossEntropy
+from foveal.kernels import resolve_isa, resolve_threads
+from foveal.layers import Sequential
 from foveal.layers.base import Layer, Shape
 from foveal.optim import Optimizer
 from foveal.params import Parameters, ParamLayout
@@ -19,43 +20,16 @@ from foveal.plan import native as _native_lowerings  # noqa: F401  (registers th
 from foveal.plan.arena import place
 from foveal.plan.bound import BoundProgram
 from foveal.plan.inout import InputOutput
+from foveal.plan.loss import lower_loss
 from foveal.plan.lower import logical, lower, store
 from foveal.plan.memory import Memory
-from foveal.plan.program import Buffer, Builder, Gradient, RunInfo, Step, Value
-from foveal.plan.record import Recording
+from foveal.plan.program import Buffer, Builder, Gradient, RunInfo, Step
+from foveal.plan.record import record_program
+from foveal.plan.results import BatchResult, EvaluationResult
+from foveal.plan.source import Source
 from foveal.plan.update import lower_update
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    """What one training step saw, before its update: mean loss, number of correct answers, number of images."""
-
-    loss: float
-    correct: int
-    count: int
-
-
-@dataclass(frozen=True, eq=False)
-class EvaluationResult:
-    """What the network says of a set of images: mean loss, loss of each (N,), and logits (N, K)."""
-
-    loss: float
-    losses: Floats
-    logits: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Images bound to a plan: uint8 pixels (M, H, W, C), labels (M,), and the programs that begin by gathering them."""
-
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.int32]
-    scale: Floats
-    shift: Floats
-    training: BoundProgram | None
-    inference: BoundProgram
 
 
 class Plan:
@@ -64,6 +38,7 @@ class Plan:
     net: layers that end in class scores (K,). input_shape: (C, H, W). batch_size: the largest batch; smaller ones run
     as a prefix. optimizer: None for a plan that only predicts. seed: of the initial weights and of dropout. threads,
     isa: never influence results (but `isa="baseline"` and "reference" differ from the others in the last bits).
+    One thread may use a plan at a time; several plans may be at work at once.
     Raises ShapeError when layers do not fit, UsageError for arguments that cannot be.
     """
 
@@ -79,14 +54,17 @@ class Plan:
         *,
         fuse: bool = True,
     ) -> None:
+        self.input_shape = _image_shape(input_shape)
         batch_size, seed = integer(batch_size, "batch_size", 1), integer(seed, "seed", 0, 2**64 - 1)
         self.net = net if isinstance(net, Sequential) else Sequential(net)
-        self.input_shape, self.batch_size, self.optimizer, self.seed = input_shape, batch_size, optimizer, seed
+        self.batch_size, self.optimizer, self.seed = batch_size, optimizer, seed
         self.threads, self.isa = resolve_threads(threads), resolve_isa(isa)
-        self.classes = _classes(self.net, input_shape)
+        self.classes = _classes(self.net, self.input_shape)
         self.updates = 0
         self._fuse = fuse
-        self._io = InputOutput(input_shape, batch_size, self.classes)
+        self._in_use = threading.Lock()
+        self._least_batch = 1
+        self._io = InputOutput(self.input_shape, batch_size, self.classes)
         self._build()
         self.layout.initialise(self._flat, seed)
         self.params = Parameters(self.layout, self._flat)
@@ -101,7 +79,7 @@ class Plan:
         logits, _ = lower(self.net, self._io.value, inference)
         self.layout = ParamLayout.of(inference.entries)
         inference.phase = "loss"
-        scores = self._lower_loss(logits, None, inference)
+        scores = lower_loss(logits, None, self._io, inference)
         state: dict[str, Buffer] = {}
         training: list[Step] = []
         if self.optimizer is not None:
@@ -119,37 +97,12 @@ class Plan:
         logits, backward = lower(self.net, self._io.value, b)
         dlogits = Gradient(Buffer("dlogits", logits.floats))
         b.phase = "loss"
-        self._lower_loss(logits, dlogits.buffer, b)
+        lower_loss(logits, dlogits.buffer, self._io, b)
         b.phase = "backward"
         backward(dlogits)
         b.phase = "update"
+        self._least_batch = b.least_batch
         return b.steps, lower_update(optimizer, self.layout, b)
-
-    def _lower_loss(self, logits: Value, dlogits: Buffer | None, b: Builder) -> Value:
-        """Emit the loss; where nobody needs their gradient, the logits outlive the arena to be read."""
-        io, classes = self._io, self.classes
-        if logits.pixels != 1:
-            raise ShapeError("the network must end in class scores: put GlobalAvgPool() or Dense(classes) at its end")
-        if dlogits is None:
-            logits.buffer.region = "fixed"
-        if b.isa != REFERENCE:
-            b.emit(
-                "softmax_cross_entropy", logits=logits.buffer, labels=io.labels, losses=io.losses, dlogits=dlogits,
-                result=io.result, classes=classes, stride=logits.stored,
-            )  # fmt: skip
-            return logits
-
-        def loss(at: Any, run: RunInfo) -> None:
-            scores, labels = logical(logits, at(logits.buffer), run.batch), at(io.labels)[: run.batch]
-            mean, saved = SoftmaxCrossEntropy().forward(scores, labels)
-            at(io.losses)[: run.batch] = -saved[np.arange(run.batch), labels]
-            at(io.result)[:] = mean, np.count_nonzero(scores.argmax(axis=1) == labels)
-            if dlogits is not None:
-                store(logits, at(dlogits), SoftmaxCrossEntropy().backward(saved, labels))
-
-        touched = [logits.buffer, io.labels, io.losses, io.result, *([dlogits] if dlogits else [])]
-        b.python("SoftmaxCrossEntropy", loss, touched)
-        return logits
 
     def _bind(self, steps: list[Step]) -> BoundProgram:
         return BoundProgram(steps, self._memory, self.isa, self.threads)
@@ -166,11 +119,14 @@ class Plan:
         images = self._checked(x)
         labels = np.asarray(y)
         if labels.shape != (len(images),) or not 1 <= len(images) <= self.batch_size:
-            raise ShapeError(f"train_step takes 1 to {self.batch_size} images and as many labels, not {labels.shape}")
-        if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= self.classes:
-            raise UsageError(f"labels must be integers from 0 to {self.classes - 1}")
-        self._put(images, labels)
-        return self._update(self._training, len(images), lr, epoch, self.updates if step is None else step).loss
+            raise ShapeError(
+                f"train_step takes 1 to {self.batch_size} images and a label for each, "
+                f"not {len(images)} images and labels {labels.shape}"
+            )
+        self._check_labels(labels)
+        with self._use():
+            self._put(images, labels)
+            return self._update(self._training, len(images), lr, epoch, self.updates if step is None else step).loss
 
     def predict(self, x: ArrayLike) -> Floats:
         """Logits (N, K) of images (N, C, H, W) float32, any N. An image's logits do not depend on its batch."""
@@ -178,36 +134,46 @@ class Plan:
         logits = np.empty((len(images), self.classes), np.float32)
         for start in range(0, len(images), self.batch_size):
             part = images[start : start + self.batch_size]
-            self._put(part, np.zeros(len(part), np.int32))
-            self._inference.run(self._info(len(part)))
-            logits[start : start + len(part)] = self._read_logits(len(part))
+            with self._use():
+                self._put(part, np.zeros(len(part), np.int32))
+                self._inference.run(self._info(len(part)))
+                logits[start : start + len(part)] = self._read_logits(len(part))
         return logits
 
     # ---- images as decoded: one native call a step
 
     def attach(self, pixels: NDArray[np.uint8], labels: NDArray[np.int32], scale: Floats, shift: Floats) -> Source:
-        """Bind images (M, H, W, C) uint8 and labels (M,), normalised as pixel · scale + shift (C,) each."""
+        """Bind images (M, H, W, C) uint8 and labels (M,), normalised as pixel · scale + shift (C,) each.
+
+        pixels are used where they lie, if they are contiguous: do not change them. The others are copied.
+        """
         channels, height, width = self.input_shape
+        pixels, labels = np.asarray(pixels), np.asarray(labels)
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, channels):
             raise ShapeError(
                 f"the plan takes uint8 images {(height, width, channels)}, not {pixels.dtype} {pixels.shape}"
             )
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.classes:
-            raise UsageError(f"labels must be from 0 to {self.classes - 1}")
-        pixels, labels = np.ascontiguousarray(pixels), np.ascontiguousarray(labels, np.int32)
-        scale, shift = np.ascontiguousarray(scale, np.float32), np.ascontiguousarray(shift, np.float32)
+        if labels.shape != (len(pixels),):
+            raise ShapeError(f"{len(pixels)} images need labels ({len(pixels)},), not {labels.shape}")
+        self._check_labels(labels)
+        pixels, labels = np.ascontiguousarray(pixels), np.array(labels, np.int32)
+        scale, shift = np.array(scale, np.float32), np.array(shift, np.float32)
+        if scale.shape != (channels,) or shift.shape != (channels,):
+            raise ShapeError(f"scale and shift must be ({channels},), not {scale.shape} and {shift.shape}")
         step = self._io.assemble_step(pixels, labels, scale, shift, self.isa)
         training = self._bind([step, *self._training.steps]) if self._training else None
-        return Source(pixels, labels, scale, shift, training, self._bind([step, *self._inference.steps]))
+        inference = self._bind([step, *self._inference.steps])
+        return Source(self._memory, pixels, labels, scale, shift, training, inference)
 
     def train_on(
         self, source: Source, index: NDArray[np.int64], moves: NDArray[np.int32], lr: float, *, epoch: int, step: int
     ) -> BatchResult:
-        """One update from the images at `index` (N,), moved by `moves` (N, 3); one native call."""
+        """One update from the images at `index` (N,), moved by `moves` (N, 3) [flip, dy, dx]; one native call."""
         if source.training is None:
             raise UsageError("this plan has no optimizer; give Plan(optimizer=...) to train")
-        self._gather(index, moves)
-        return self._update(source.training, len(index), lr, epoch, step)
+        with self._use():
+            self._gather(source, index, moves)
+            return self._update(source.training, len(index), lr, epoch, step)
 
     def evaluate_on(self, source: Source, index: NDArray[np.int64] | None = None) -> EvaluationResult:
         """Loss and logits of the images at `index` (all when None), with running statistics and without dropout."""
@@ -216,10 +182,11 @@ class Plan:
         still = np.zeros((self.batch_size, 3), np.int32)
         for start in range(0, len(index), self.batch_size):
             part = index[start : start + self.batch_size]
-            self._gather(part, still[: len(part)])
-            source.inference.run(self._info(len(part)))
-            logits[start : start + len(part)] = self._read_logits(len(part))
-            losses[start : start + len(part)] = self._memory.array(self._io.losses)[: len(part)]
+            with self._use():
+                self._gather(source, part, still[: len(part)])
+                source.inference.run(self._info(len(part)))
+                logits[start : start + len(part)] = self._read_logits(len(part))
+                losses[start : start + len(part)] = self._memory.array(self._io.losses)[: len(part)]
         total = 0.0
         for loss in losses.tolist():  # one by one, in order: a pairwise sum is NumPy's choice, this order is ours
             total += loss
@@ -240,49 +207,35 @@ class Plan:
         return state
 
     def load_state_dict(self, state: Mapping[str, Floats]) -> None:
-        """Take over what `state_dict` gave; optimizer state may be left out. Raises KeyError, ShapeError."""
-        for name in self.layout.entries:
-            self.layout.write(self._flat, name, state[name])
+        """Take over what `state_dict` gave; optimizer state may be left out.
+
+        Raises KeyError, ShapeError; then nothing has changed.
+        """
+        writes = [(self._flat, name, state[name]) for name in self.layout.entries]
         for kind, buffer in self._state.items():
-            for name in self._trainable():
-                if f"optimizer.{kind}.{name}" in state:
-                    self.layout.write(buffer, name, state[f"optimizer.{kind}.{name}"])
+            full = {name: f"optimizer.{kind}.{name}" for name in self._trainable()}
+            writes += [(buffer, name, state[key]) for name, key in full.items() if key in state]
+        for _, name, value in writes:
+            self.layout.check(name, value)
+        for buffer, name, value in writes:
+            self.layout.write(buffer, name, value)
 
     def time_steps(self, runs: int) -> list[tuple[Step, list[float]]]:
         """Seconds of each native step of the training program, over `runs` runs; for profiling: weights change."""
         if self._training is None:
             raise UsageError("this plan has no optimizer; give Plan(optimizer=...) to train")
-        self.updates += 1
-        return self._training.time_steps(self._info(self.batch_size), runs)
+        return self._training.time_steps(self._info(self.batch_size, update=self.updates + 1), runs)
 
     def record(self, path: Path, source: Source, batches: Sequence[tuple[Any, Any]], lr: float) -> None:
         """Save the training program and its runs over `batches` of (index, moves) for `native/driver.cc`.
 
         The plan itself is left as it is. The driver's hash is that of the parameters after the last run, as stored.
         """
-        if source.training is None or self.isa == REFERENCE:
+        steps = source.training.steps if source.training else ()
+        if not steps or any(step.function is not None for step in steps):
             raise UsageError("only a native training program can be recorded")
-        recording, regions = Recording(), dict[str | Buffer, int]()
-
-        def placed(buffer: Buffer) -> tuple[int, int]:
-            """Its region and offset. What shares the arena here is a region of its own there, so that a sanitizer
-            sees every step that leaves its buffer."""
-            flat = buffer.region in ("params", "gradients", "state")
-            key: str | Buffer = f"{buffer.region} {buffer.name if buffer.region == 'state' else ''}" if flat else buffer
-            if key not in regions:
-                regions[key] = recording.region(self._memory.whole(buffer))
-            return regions[key], self._memory.offset(buffer) if flat else 0
-
-        for step in source.training.steps:
-            given = {name: 0 if value is None else value for name, value in step.args.items()}
-            places = {name: placed(value) if isinstance(value, Buffer) else value for name, value in given.items()}
-            recording.step(step.kernel, places)
-        for number, (part, shifted) in enumerate(batches):
-            run = RunInfo(len(part), lr, self.updates + number + 1, 0, number, self.seed)
-            index, moves = regions[self._io.index], regions[self._io.moves]
-            recording.run(run, [(index, part.astype(np.int64)), (moves, shifted.astype(np.int32))])
-        recording.outputs.append(regions["params "])
-        recording.save(path)
+        info = [self._info(len(part), lr, 0, n, self.updates + n + 1) for n, (part, _) in enumerate(batches)]
+        record_program(path, steps, self._memory, self._io, batches, info)
 
     def __str__(self) -> str:
         rows = (self._training or self._inference).table(self.isa, self.batch_size)
@@ -298,12 +251,27 @@ class Plan:
     def _trainable(self) -> list[str]:
         return [name for name, entry in self.layout.entries.items() if entry.group < 2]
 
-    def _info(self, batch: int, lr: float = 0.0, epoch: int = 0, step: int = 0) -> RunInfo:
-        return RunInfo(batch, lr, self.updates, epoch, step, self.seed)
+    def _info(self, batch: int, lr: float = 0.0, epoch: int = 0, step: int = 0, update: int = 1) -> RunInfo:
+        return RunInfo(batch, lr, update, epoch, step, self.seed)
+
+    @contextmanager
+    def _use(self) -> Iterator[None]:
+        """The plan's memory is one caller's at a time."""
+        if not self._in_use.acquire(blocking=False):
+            raise UsageError("this plan is at work already, in another thread or further up: make one for each")
+        try:
+            yield
+        finally:
+            self._in_use.release()
 
     def _update(self, program: BoundProgram, batch: int, lr: float, epoch: int, step: int) -> BatchResult:
+        lr = real(lr, "lr", 0, LARGEST)
+        if not (0 <= epoch < 2**32 and 0 <= step < 2**32):
+            raise UsageError(f"epoch and step must be from 0 to {2**32 - 1}, not {epoch} and {step}")
+        if batch < self._least_batch:
+            raise ShapeError("BatchNorm needs at least 2 values per channel to train; give it a larger batch")
+        program.run(self._info(batch, lr, epoch, step, self.updates + 1))
         self.updates += 1
-        program.run(self._info(batch, lr, epoch, step))
         loss, correct = self._memory.array(self._io.result).tolist()
         return BatchResult(loss, int(correct), batch)
 
@@ -317,7 +285,16 @@ class Plan:
         store(self._io.value, self._memory.array(self._io.value.buffer), images)
         self._memory.array(self._io.labels)[: len(labels)] = labels
 
-    def _gather(self, index: NDArray[np.int64], moves: NDArray[np.int32]) -> None:
+    def _check_labels(self, labels: NDArray[Any]) -> None:
+        known = labels.dtype.kind in "iu" and (not len(labels) or 0 <= labels.min() <= labels.max() < self.classes)
+        if not known:
+            raise UsageError(f"labels must be integers from 0 to {self.classes - 1}")
+
+    def _gather(self, source: Source, index: NDArray[np.int64], moves: NDArray[np.int32]) -> None:
+        """Say which images come next."""
+        if source.memory is not self._memory:
+            raise UsageError("these images are attached to another plan")
+        source.check(index, moves, self.batch_size)
         self._memory.array(self._io.index)[: len(index)] = index
         self._memory.array(self._io.moves)[: 3 * len(index)] = moves.reshape(-1)
 
@@ -325,10 +302,15 @@ class Plan:
         return logical(self._logits, self._memory.array(self._logits.buffer), batch)
 
 
+def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    if len(shape) != 3 or min(shape) < 1:
+        raise ShapeError(f"input_shape must be (C, H, W), not {shape}")
+    channels, height, width = (int(side) for side in shape)
+    return channels, height, width
+
+
 def _classes(net: Sequential, input_shape: Shape) -> int:
     """Number of classes; raises ShapeError when layers do not fit or the network does not end in a vector."""
-    if len(input_shape) != 3 or min(input_shape) < 1:
-        raise ShapeError(f"input_shape must be (C, H, W), not {input_shape}")
     out = net.out_shape(input_shape)
     if len(out) != 1:
         raise ShapeError(f"the network must end in class scores (K,), but its output has shape {out}")

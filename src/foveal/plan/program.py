@@ -121,6 +121,7 @@ class Builder:
     def __init__(self, *, training: bool, batch: int, threads: int, isa: str, fuse: bool = True) -> None:
         self.training, self.batch, self.threads, self.isa = training, batch, threads, isa
         self.fuse = fuse and isa != REFERENCE  # definitions run one by one
+        self.least_batch = 1  # images that the program needs
         self.steps: list[Step] = []
         self.entries: list[Entry] = []
         self.phase: Literal["forward", "loss", "backward", "update"] = "forward"

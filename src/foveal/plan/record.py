@@ -8,13 +8,16 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from foveal.kernels import KERNELS
-from foveal.plan.program import RunInfo
+from foveal.plan.inout import InputOutput
+from foveal.plan.memory import Memory
+from foveal.plan.program import Buffer, RunInfo, Step
 
-Memory = np.ndarray  # any contiguous array
+Contiguous = np.ndarray
 Place = tuple[int, int]  # region, offset in bytes
 
 
@@ -28,7 +31,7 @@ class Recording:
     outputs: list[int] = field(default_factory=list)
     expected: list[tuple[int, bytes]] = field(default_factory=list)
 
-    def region(self, array: Memory) -> int:
+    def region(self, array: Contiguous) -> int:
         """Add a region; returns its number."""
         content = array.tobytes() if array.any() else b""
         self.regions.append((array.nbytes, content))
@@ -44,7 +47,7 @@ class Recording:
             words += struct.pack("<iQ", *value) if isinstance(value, tuple) else struct.pack("<iQ", -1, word)
         self.steps.append(_text(kernel) + struct.pack("<I", len(spec.fields)) + words)
 
-    def run(self, run: RunInfo, patches: Sequence[tuple[int, Memory]] = ()) -> None:
+    def run(self, run: RunInfo, patches: Sequence[tuple[int, Contiguous]] = ()) -> None:
         """Add a run, after copying each array of `patches` to the beginning of its region."""
         data = struct.pack("<I", len(patches))
         for number, array in patches:
@@ -66,3 +69,34 @@ class Recording:
 
 def _text(value: str) -> bytes:
     return struct.pack("<I", len(value.encode())) + value.encode()
+
+
+def record_program(
+    path: Path,
+    steps: Sequence[Step],
+    memory: Memory,
+    io: InputOutput,
+    batches: Sequence[tuple[Any, Any]],
+    runs: Sequence[RunInfo],
+) -> None:
+    """Write a plan's training program, and a run of it for each batch (index, moves), to a file for the driver."""
+    recording, regions = Recording(), dict[str | Buffer, int]()
+
+    def placed(buffer: Buffer) -> Place:
+        """Its region and offset. What shares the arena here is a region of its own there, so that a sanitizer sees
+        every step that leaves its buffer."""
+        flat = buffer.region in ("params", "gradients", "state")
+        key: str | Buffer = f"{buffer.region} {buffer.name if buffer.region == 'state' else ''}" if flat else buffer
+        if key not in regions:
+            regions[key] = recording.region(memory.whole(buffer))
+        return regions[key], memory.offset(buffer) if flat else 0
+
+    for step in steps:
+        given = {name: 0 if value is None else value for name, value in step.args.items()}
+        places = {name: placed(value) if isinstance(value, Buffer) else value for name, value in given.items()}
+        recording.step(step.kernel, places)
+    for run, (index, moves) in zip(runs, batches, strict=True):
+        patches = [(regions[io.index], index.astype(np.int64)), (regions[io.moves], moves.astype(np.int32))]
+        recording.run(run, patches)
+    recording.outputs.append(regions["params "])
+    recording.save(path)

@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
-import numpy as np
-
-from foveal.checks import integer, real, switch
+from foveal.checks import LARGEST, SMALLEST, integer, real, switch
 from foveal.errors import UsageError
 from foveal.models import MODELS, settings_of
 from foveal.optim import OPTIMIZERS, schedules
@@ -23,7 +21,6 @@ AUGMENTS: Final = ("none", "flip", "shift", "standard")
 _MODEL: Final = ("variant", "head", "dropout", "batch_norm", "width")  # settings that only some models take
 RULE: Final = ("momentum", "nesterov", "weight_decay")  # settings that only some optimizers take
 _RATES: Final = ", ".join(f"{name}: {rule.default_lr:g}" for name, rule in sorted(OPTIMIZERS.items()))
-_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 DEFAULT_EPOCHS: Final = 10
 DEFAULT_VALIDATION: Final = 0.1
 
@@ -105,8 +102,8 @@ class TrainSettings:
             self._settle(name, integer, 1)
         self._settle("seed", integer, 0, 2**64 - 1)
         self._settle("lr", real, above=0)
-        if self.lr is not None and not _SMALLEST <= self.lr <= _LARGEST:
-            raise UsageError(f"--lr {self.lr:g} is no float32, {_SMALLEST:g} to {_LARGEST:g}, which rates are")
+        if self.lr is not None and not SMALLEST <= self.lr <= LARGEST:
+            raise UsageError(f"--lr {self.lr:g} is no float32, {SMALLEST:g} to {LARGEST:g}, which rates are")
         self._settle("width", real, above=0, high=100)
         self._settle("weight_decay", real, 0)
         for name in ("dropout", "momentum", "warmup", "validation"):

@@ -1,0 +1,36 @@
+"""The loss as a step: class scores and labels → mean loss, number of correct answers, and the scores' gradient."""
+
+import numpy as np
+
+from foveal.errors import ShapeError
+from foveal.kernels import REFERENCE
+from foveal.layers import SoftmaxCrossEntropy
+from foveal.plan.inout import InputOutput
+from foveal.plan.lower import logical, store
+from foveal.plan.program import Arrays, Buffer, Builder, RunInfo, Value
+
+
+def lower_loss(logits: Value, dlogits: Buffer | None, io: InputOutput, b: Builder) -> Value:
+    """Emit the loss; where nobody needs their gradient, the logits outlive the arena to be read."""
+    if logits.pixels != 1:
+        raise ShapeError("the network must end in class scores: put GlobalAvgPool() or Dense(classes) at its end")
+    if dlogits is None:
+        logits.buffer.region = "fixed"
+    if b.isa != REFERENCE:
+        b.emit(
+            "softmax_cross_entropy", logits=logits.buffer, labels=io.labels, losses=io.losses, dlogits=dlogits,
+            result=io.result, classes=logits.channels, stride=logits.stored,
+        )  # fmt: skip
+        return logits
+
+    def loss(at: Arrays, run: RunInfo) -> None:
+        scores, labels = logical(logits, at(logits.buffer), run.batch), at(io.labels)[: run.batch]
+        mean, saved = SoftmaxCrossEntropy().forward(scores, labels)
+        at(io.losses)[: run.batch] = -saved[np.arange(run.batch), labels]
+        at(io.result)[:] = mean, np.count_nonzero(scores.argmax(axis=1) == labels)
+        if dlogits is not None:
+            store(logits, at(dlogits), SoftmaxCrossEntropy().backward(saved, labels))
+
+    touched = [logits.buffer, io.labels, io.losses, io.result, *([dlogits] if dlogits else [])]
+    b.python("SoftmaxCrossEntropy", loss, touched)
+    return logits

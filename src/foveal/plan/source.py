@@ -1,0 +1,44 @@
+"""Decoded images bound to a plan."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.errors import ShapeError, UsageError
+from foveal.plan.bound import BoundProgram
+from foveal.plan.memory import Memory
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Images bound to a plan: uint8 pixels (M, H, W, C), labels (M,), and the programs that begin by gathering them.
+
+    memory: the plan's, which tells whose they are.
+    """
+
+    memory: Memory
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    scale: Floats
+    shift: Floats
+    training: BoundProgram | None
+    inference: BoundProgram
+
+    def check(self, index: NDArray[np.int64], moves: NDArray[np.int32], most: int) -> None:
+        """Raise ShapeError or UsageError for what would lead native code, which trusts it, beyond the images.
+
+        index (N,), moves (N, 3), N up to `most`.
+        """
+        count, (images, high, wide, _) = len(index), self.pixels.shape
+        if index.shape != (count,) or index.dtype.kind not in "iu" or not 1 <= count <= most:
+            raise ShapeError(f"index must be 1 to {most} integers, not {index.dtype} {index.shape}")
+        if moves.shape != (count, 3):
+            raise ShapeError(f"moves must be ({count}, 3), not {moves.shape}")
+        if index.min() < 0 or index.max() >= images:
+            raise UsageError(f"index must be from 0 to {images - 1}")
+        flip, down, right = np.abs(moves).max(axis=0).tolist()
+        if flip > 1 or down >= high or right >= wide:
+            raise UsageError(f"moves must be 0 or 1, less than {high} rows and less than {wide} columns either way")

@@ -1,0 +1,412 @@
+"""Plans: what they take, what they refuse, and layers that are not foveal's own."""
+
+import ctypes
+import ctypes.util
+import gc
+import platform
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import foveal as fv
+from foveal.kernels import available_isas, native_program
+from foveal.layers.base import LayerRandom
+from foveal.params import Init, ones
+
+ISA = next(isa for isa in available_isas() if isa not in ("baseline", "reference"))
+SHAPE, BATCH = (3, 8, 8), 12
+
+
+def images(count: int = BATCH, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(5)
+    return random.standard_normal((count, *shape), np.float32), random.integers(0, 3, count)
+
+
+def agree(net: fv.Sequential, shape: tuple[int, int, int] = SHAPE, steps: int = 3) -> fv.Plan:
+    """Train natively and by the definitions; the losses and weights must agree. Returns the native plan."""
+    x, y = images(shape=shape)
+    plans = [fv.Plan(net, shape, BATCH, fv.Momentum(), seed=3, isa=isa) for isa in (ISA, "reference")]
+    for _ in range(steps):
+        native, reference = (plan.train_step(x, y, lr=0.05) for plan in plans)
+        assert native == pytest.approx(reference, rel=1e-4)
+    for name, value in plans[1].params.items():
+        np.testing.assert_allclose(plans[0].params[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(plans[0].predict(x), plans[1].predict(x), rtol=1e-3, atol=1e-4)
+    return plans[0]
+
+
+# ---- layers that are not foveal's own
+
+
+@fv.layer
+class Scale(fv.Layer):
+    """y = a x + c, a learnt, c frozen, one each for a channel."""
+
+    def param_slots(self, in_shape: tuple[int, ...]) -> Iterator[fv.ParamSlot]:
+        yield fv.ParamSlot("a", (in_shape[0], 1, 1), init=ones)
+        yield fv.ParamSlot("c", (in_shape[0], 1, 1), init=Init(0.25), trainable=False)
+
+    def forward(self, x: Any, params: Any, ctx: Any) -> Any:
+        return params["a"] * x + params["c"], x
+
+    def backward(self, dy: Any, saved: Any, params: Any, ctx: Any) -> Any:
+        return params["a"] * dy, {"a": (dy * saved).sum(axis=(0, 2, 3))[:, None, None]}
+
+
+@fv.layer
+class OwnConv(fv.Conv2d):
+    """A layer made of one of foveal's: its own definition counts, in Python."""
+
+    def forward(self, x: Any, params: Any, ctx: Any) -> Any:
+        y, saved = super().forward(x, params, ctx)
+        return y - 1, saved
+
+
+@fv.layer
+class Leaky(fv.ReLU):
+    """A ReLU that lets a tenth of the negative through."""
+
+    def forward(self, x: Any, params: Any, ctx: Any) -> Any:
+        return np.where(x > 0, x, x / 10), x
+
+    def backward(self, dy: Any, saved: Any, params: Any, ctx: Any) -> Any:
+        return np.where(saved > 0, dy, dy / 10), {}
+
+
+def test_a_layer_of_ones_own_trains_in_the_middle_of_native_ones() -> None:
+    net = fv.Sequential(
+        fv.Conv2d(20, 3, padding=1, bias=False), fv.BatchNorm(), fv.ReLU(), Scale(), fv.Conv2d(16, 3), fv.ReLU(),
+        fv.Flatten(), fv.Dense(3),
+    )  # fmt: skip
+    plan = agree(net)
+    table = str(plan)
+    assert "Scale.forward" in table
+    assert table.count("python") == 2
+    assert (plan.params["3.c"] == 0.25).all(), "frozen parameters stay as they are"
+    assert (plan.params["3.a"] != 1).any()
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (OwnConv(6, 3), fv.ReLU()),
+        (fv.Conv2d(6, 3), Leaky()),
+        (fv.Conv2d(6, 3), fv.ReLU(), fv.Dropout(0.3), Scale()),
+    ],
+    ids=["own_before_relu", "own_relu", "own_last"],
+)
+def test_a_layer_made_of_another_is_not_taken_for_it(layers: tuple[fv.Layer, ...]) -> None:
+    agree(fv.Sequential(*layers, fv.Flatten(), fv.Dense(3)))
+
+
+def test_max_pooling_over_more_than_a_byte_counts() -> None:
+    plan = agree(fv.Sequential(fv.Conv2d(4, 1), fv.MaxPool2d(17), fv.Flatten(), fv.Dense(3)), (1, 17, 17))
+    assert "MaxPool2d.forward" in str(plan)
+    assert "max_pool_forward" in str(
+        fv.Plan(fv.Sequential(fv.MaxPool2d(16), fv.Flatten(), fv.Dense(3)), (1, 16, 16), 2)
+    )
+
+
+def broken(**methods: Callable[..., Any]) -> fv.Layer:
+    """A layer of one parameter, some of its methods replaced."""
+    cls: Any = type("Broken", (Scale,), {**methods, "__module__": "tests"})
+    fv.layers.base._KINDS.pop("Broken", None)
+    made: fv.Layer = fv.layer(cls)()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ({"forward": lambda s, x, p, c: (x[:-1], x)}, r"layer 0 Broken: forward gave y of shape \(11, 3, 8, 8\)"),
+        ({"forward": lambda s, x, p, c: (x.transpose(0, 2, 3, 1), x)}, r"forward gave y of shape \(12, 8, 8, 3\)"),
+        ({"backward": lambda s, dy, x, p, c: (dy, {})}, "layer 0 Broken: backward gave no gradient of a"),
+        ({"backward": lambda s, dy, x, p, c: (dy, {"a": np.ones(1)})}, r"gave the gradient of a of shape \(1,\)"),
+        ({"out_shape": lambda s, shape: (8, 4)}, r"Broken.out_shape must give \(C, H, W\) or \(F,\), not \(8, 4\)"),
+    ],
+    ids=["images_missing", "axes_swapped", "gradient_missing", "gradient_of_another_shape", "two_axes"],
+)
+def test_what_a_layer_of_ones_own_returns_is_checked(methods: dict[str, Any], words: str) -> None:
+    net = fv.Sequential(broken(**methods), fv.Flatten(), fv.Dense(3))
+
+    def train() -> None:
+        fv.Plan(net, SHAPE, BATCH, fv.SGD()).train_step(*images(), lr=0.1)
+
+    with pytest.raises(fv.ShapeError, match=words):
+        train()
+
+
+def test_the_gradient_of_its_input_is_checked_too() -> None:
+    layer = broken(backward=lambda s, dy, x, p, c: (dy[:, :1], {"a": np.ones((4, 1, 1))}))
+    net = fv.Sequential(fv.Conv2d(4, 3), layer, fv.Flatten(), fv.Dense(3))
+    with pytest.raises(fv.ShapeError, match=r"layer 1 Broken: backward gave dx of shape \(12, 1, 6, 6\)"):
+        fv.Plan(net, SHAPE, BATCH, fv.SGD()).train_step(*images(), lr=0.1)
+
+
+def test_random_numbers_of_ones_own_layer_are_not_those_of_dropout() -> None:
+    draws = [LayerRandom(1, 2, 3, 0, kind).uniform((2, 16, 3, 3)) for kind in ("Dropout", "Noise", "Other")]
+    assert all((a != b).mean() > 0.99 for a, b in ((draws[0], draws[1]), (draws[1], draws[2])))
+
+
+# ---- arrays that cannot be
+
+
+def attached(plan: fv.Plan, count: int = 20) -> Any:
+    random = np.random.default_rng(1)
+    pixels = random.integers(0, 256, (count, 8, 8, 3)).astype(np.uint8)
+    one = np.full(3, 1 / 255, np.float32)
+    return plan.attach(pixels, random.integers(0, 3, count).astype(np.int32), one, -one)
+
+
+def small_plan(batch: int = BATCH) -> fv.Plan:
+    return fv.Plan(fv.Sequential(fv.Conv2d(4, 3), fv.Flatten(), fv.Dense(3)), SHAPE, batch, fv.SGD(), isa=ISA)
+
+
+STILL = np.zeros((2, 3), np.int32)
+
+
+@pytest.mark.parametrize(
+    ("index", "moves", "error"),
+    [
+        (np.arange(0), STILL[:0], fv.ShapeError),
+        (np.arange(BATCH + 1), np.zeros((BATCH + 1, 3), np.int32), fv.ShapeError),
+        (np.array([0, 20]), STILL, fv.UsageError),
+        (np.array([0, 10**9]), STILL, fv.UsageError),
+        (np.array([0, -1]), STILL, fv.UsageError),
+        (np.array([True, False]), STILL, fv.ShapeError),
+        (np.array([[0], [1]]), STILL, fv.ShapeError),
+        (np.array([0.0, 1.0]), STILL, fv.ShapeError),
+        (np.array([0, 1]), STILL[:1], fv.ShapeError),
+        (np.array([0, 1]), np.zeros(3, np.int32), fv.ShapeError),
+        (np.array([0, 1]), STILL + np.int32([0, 8, 0]), fv.UsageError),
+        (np.array([0, 1]), STILL + np.int32([0, 0, -8]), fv.UsageError),
+        (np.array([0, 1]), STILL + np.int32([2, 0, 0]), fv.UsageError),
+    ],
+    ids=[
+        "no_image", "more_than_the_batch", "one_too_far", "much_too_far", "negative", "a_mask", "two_axes",
+        "no_integer", "a_move_missing", "moves_flat", "too_far_down", "too_far_left", "no_flip",
+    ],
+)  # fmt: skip
+def test_a_batch_that_is_not_there_is_refused(index: np.ndarray, moves: np.ndarray, error: type[Exception]) -> None:
+    plan = small_plan()
+    source = attached(plan)
+    before = plan.params["0.weight"]
+    with pytest.raises(error):
+        plan.train_on(source, index, moves, 0.1, epoch=0, step=0)
+    assert plan.updates == 0
+    assert (plan.params["0.weight"] == before).all()
+
+
+def test_images_of_another_plan_are_refused() -> None:
+    plan, other = small_plan(), small_plan(4)
+    for images_of in (attached(other), attached(small_plan())):
+        with pytest.raises(fv.UsageError, match="attached to another plan"):
+            plan.train_on(images_of, np.array([0, 1]), STILL, 0.1, epoch=0, step=0)
+        with pytest.raises(fv.UsageError, match="attached to another plan"):
+            plan.evaluate_on(images_of)
+
+
+PIXELS, LABELS, ONE = np.zeros((5, 8, 8, 3), np.uint8), np.zeros(5, np.int32), np.ones(3, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((PIXELS.astype(np.float32), LABELS, ONE, ONE), "takes uint8 images"),
+        ((PIXELS[:, :7], LABELS, ONE, ONE), "takes uint8 images"),
+        ((PIXELS, LABELS[:4], ONE, ONE), r"5 images need labels \(5,\), not \(4,\)"),
+        ((PIXELS, LABELS[:, None], ONE, ONE), r"not \(5, 1\)"),
+        ((PIXELS, LABELS.astype(np.float32), ONE, ONE), "labels must be integers from 0 to 2"),
+        ((PIXELS, LABELS + 3, ONE, ONE), "labels must be integers from 0 to 2"),
+        ((PIXELS, LABELS, ONE[:1], ONE), r"scale and shift must be \(3,\)"),
+        ((PIXELS, LABELS, 1.0, 0.0), r"scale and shift must be \(3,\)"),
+    ],
+    ids=["floats", "rows_missing", "labels_missing", "labels_in_columns", "labels_float", "labels_too_large",
+         "scale_short", "scale_scalar"],
+)  # fmt: skip
+def test_images_that_do_not_fit_are_refused(arguments: tuple[Any, ...], words: str) -> None:
+    with pytest.raises((fv.ShapeError, fv.UsageError), match=words):
+        small_plan().attach(*arguments)
+
+
+def test_labels_are_ones_own_after_attach() -> None:
+    plan, labels = small_plan(), LABELS.copy()
+    source = plan.attach(PIXELS, labels, ONE, ONE)
+    labels[:] = 10**6
+    assert np.isfinite(plan.train_on(source, np.array([0, 1]), STILL, 0.1, epoch=0, step=0).loss)
+
+
+@pytest.mark.parametrize(
+    ("lr", "keys"),
+    [
+        (np.nan, {}), (np.inf, {}), (-0.1, {}), (1e39, {}), (None, {}), ("fast", {}), (0.1, {"step": -1}),
+        (0.1, {"step": 2**32}), (0.1, {"epoch": -1}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_step_that_cannot_be_is_refused_and_not_counted(lr: Any, keys: dict[str, int]) -> None:
+    x, y = images()
+    plans = [fv.Plan(small_plan().net, SHAPE, BATCH, fv.Adam(), isa=ISA) for _ in range(2)]
+    with pytest.raises(fv.UsageError):
+        plans[0].train_step(x, y, lr, **keys)
+    for plan in plans:
+        plan.train_step(x, y, 0.1)
+    assert plans[0].updates == plans[1].updates == 1
+    assert plans[0].state_dict()["0.weight"].tobytes() == plans[1].state_dict()["0.weight"].tobytes()
+
+
+def test_batch_norm_over_one_value_is_refused() -> None:
+    x, y = images()
+    net = fv.Sequential(fv.Flatten(), fv.Dense(4), fv.BatchNorm(), fv.Dense(3))
+    for isa in (ISA, "reference"):
+        plan = fv.Plan(net, SHAPE, BATCH, fv.SGD(), isa=isa)
+        plan.train_step(x, y, 0.1)
+        with pytest.raises(fv.ShapeError, match="at least 2 values per channel"):
+            plan.train_step(x[:1], y[:1], 0.1)
+        assert np.isfinite(plan.predict(x[:1])).all()
+    one = fv.Plan(fv.Sequential(fv.BatchNorm(), fv.Flatten(), fv.Dense(3)), SHAPE, BATCH, fv.SGD(), isa=ISA)
+    assert np.isfinite(one.train_step(x[:1], y[:1], 0.1)), "an image has many pixels"
+
+
+def test_a_plan_that_diverged_can_be_set_back() -> None:
+    x, y = images()
+    for optimizer in (fv.SGD(), fv.Momentum(), fv.Adam()):
+        plan = fv.Plan(small_plan().net, SHAPE, BATCH, optimizer, isa=ISA)
+        start = plan.state_dict()
+        first = plan.train_step(x, y, 0.1)
+        for _ in range(5):
+            plan.train_step(x, y, 1e30)
+        assert not np.isfinite(plan.predict(x)).all()
+        plan.load_state_dict(start)
+        plan.updates = 0
+        assert plan.train_step(x, y, 0.1) == first
+
+
+def test_a_state_that_does_not_fit_changes_nothing() -> None:
+    plan = small_plan()
+    before = plan.state_dict()
+    state = {**{name: value + 1 for name, value in before.items()}, "2.bias": np.zeros(4, np.float32)}
+    with pytest.raises(fv.ShapeError, match=r"2\.bias is real and has shape"):
+        plan.load_state_dict(state)
+    with pytest.raises(fv.ShapeError, match=r"0\.bias is real"):
+        plan.params["0.bias"] = np.zeros(4, np.complex64)
+    assert all((value == before[name]).all() for name, value in plan.state_dict().items())
+
+
+def test_input_shapes_of_any_kind() -> None:
+    plan = fv.Plan(small_plan().net, [3, np.int64(8), 8], BATCH)  # type: ignore[arg-type]
+    assert plan.input_shape == SHAPE
+    assert plan.predict(images()[0]).shape == (BATCH, 3)
+    with pytest.raises(fv.ShapeError, match=r"must be \(C, H, W\)"):
+        fv.Plan(small_plan().net, (3, 0, 8), BATCH)
+
+
+# ---- threads, floating-point mode, lifetime
+
+
+def test_a_plan_at_work_is_refused_to_others() -> None:
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def wait(layer: fv.Layer, x: Any, params: Any, ctx: Any) -> Any:
+        at_work.set()
+        go_on.wait(10)
+        return x, x
+
+    x, _ = images()
+    plan = fv.Plan(fv.Sequential(broken(forward=wait), fv.Flatten(), fv.Dense(3)), SHAPE, BATCH)
+    thread = threading.Thread(target=plan.predict, args=(x,))
+    thread.start()
+    assert at_work.wait(10)
+    with pytest.raises(fv.UsageError, match="at work already"):
+        plan.predict(x)
+    go_on.set()
+    thread.join()
+    assert plan.predict(x).shape == (BATCH, 3)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_denormals_count_as_zero_in_every_thread(threads: int) -> None:
+    """Pixels that are denormal, weights so large that their products would not be."""
+    x = (np.random.default_rng(0).standard_normal((512, *SHAPE)) * 1e-39).astype(np.float32)
+    net = fv.Sequential(fv.Conv2d(16, 3, padding=1, bias=False), fv.ReLU(), fv.GlobalAvgPool(), fv.Dense(3))
+    plan = fv.Plan(net, SHAPE, 512, seed=1, threads=threads, isa=ISA)
+    plan.params["0.weight"] = plan.params["0.weight"] * np.float32(1e30)
+    for _ in range(5):
+        assert (plan.predict(x) == 0).all()
+    # and as they are for the caller
+    assert np.float32(1e-40) * np.float32(2) > 0
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64", "aarch64"), reason="modes differ elsewhere")
+@pytest.mark.parametrize("threads", [1, 5])
+def test_the_callers_rounding_mode_does_not_show(threads: int) -> None:
+    libm = ctypes.CDLL(ctypes.util.find_library("m") or "libm.so.6")
+    upward = 0x800 if platform.machine() in ("x86_64", "AMD64") else 0x400000
+    x, y = images()
+
+    def trained() -> bytes:
+        plan = fv.Plan(small_plan().net, SHAPE, BATCH, fv.SGD(), seed=1, threads=threads, isa=ISA)
+        for _ in range(3):
+            plan.train_step(x, y, 0.1)
+        return b"".join(value.tobytes() for value in plan.state_dict().values())
+
+    plan_made_before = fv.Plan(small_plan().net, SHAPE, BATCH, fv.SGD(), seed=1, threads=threads, isa=ISA)
+    assert libm.fesetround(upward) == 0
+    try:
+        for _ in range(3):  # first of all steps with so many threads: the pool is made here
+            plan_made_before.train_step(x, y, 0.1)
+        assert libm.fegetround() == upward, "the caller's mode is his own"
+    finally:
+        libm.fesetround(0)
+    shown = b"".join(value.tobytes() for value in plan_made_before.state_dict().values())
+    assert shown == trained()
+
+
+def test_a_program_keeps_its_buffers_alive() -> None:
+    class Owner:
+        """Something that can be watched."""
+
+    buffer, owner = np.ones(16, np.float32), Owner()
+    address = buffer.ctypes.data
+    program = native_program(ISA, [("relu_forward", {"x": address, "y": address, "count": 16})], owner)
+    watched = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert watched() is not None
+    program.run(0, 1, 1, 1, 0.0, 1, 0, 0, 0)
+    del program
+    gc.collect()
+    assert watched() is None
+
+
+def test_a_program_runs_from_step_to_step() -> None:
+    buffers = [np.full(16, value, np.float32) for value in (-1, 2, 3)]
+    x, y, z = (buffer.ctypes.data for buffer in buffers)
+    steps = [("relu_forward", {"x": y, "y": x, "count": 16}), ("relu_forward", {"x": z, "y": y, "count": 16})]
+    program = native_program(ISA, steps, buffers)
+    program.run(1, 2, 1, 1, 0.0, 1, 0, 0, 0)
+    assert [buffer[0] for buffer in buffers] == [-1, 3, 3]
+    program.run(0, 1, 1, 1, 0.0, 1, 0, 0, 0)
+    assert [buffer[0] for buffer in buffers] == [3, 3, 3]
+    for begin, end, threads, batch in ((-1, 1, 1, 1), (0, 3, 1, 1), (0, 1, 0, 1), (0, 1, 1, 0)):
+        with pytest.raises(ValueError, match="out of range"):
+            program.run(begin, end, threads, batch, 0.0, 1, 0, 0, 0)
+
+
+def test_what_a_layer_saves_does_not_outlive_the_step() -> None:
+    saved: list[weakref.ref[np.ndarray]] = []
+
+    def forward(layer: fv.Layer, x: Any, params: Any, ctx: Any) -> Any:
+        held = x.copy()
+        saved.append(weakref.ref(held))
+        return x, held
+
+    plan = fv.Plan(fv.Sequential(broken(forward=forward), fv.Flatten(), fv.Dense(3)), SHAPE, BATCH, fv.SGD())
+    plan.predict(images()[0])
+    plan.train_step(*images(), 0.1)
+    gc.collect()
+    assert [ref() for ref in saved] == [None, None]
