@@ -16,8 +16,8 @@ void parallel(Pool& pool, int64_t items, Task task, void* context);
 int pool_threads(const Pool& pool);
 
 // Exclusive use of a pool of `threads` threads while it lives: an idle one is taken, or a new one made, so two callers
-// in two Python threads never wait for each other. Also sets the calling thread's floating-point mode (round to nearest,
-// denormals are zero) and restores it.
+// in two Python threads never wait for each other. Also sets the calling thread's floating-point mode (round to
+// nearest, denormals are zero) and restores it.
 class PoolLease {
  public:
   explicit PoolLease(int threads);
