@@ -193,3 +193,61 @@ def test_a_moved_folder_is_found_again(make_folder: MakeFolder, decodings: list[
     shutil.move(root, tmp_path / "moved")
     load_dataset(tmp_path / "moved")
     assert decodings == [8]
+
+
+def test_files_that_may_still_change_unnoticed_are_not_kept(
+    make_folder: MakeFolder, decodings: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock of two seconds: a file that was just written could be written again within the same tick."""
+    monkeypatch.setattr(cache, "TICK", 2_000_000_000)
+    root = make_folder({"a": 4, "b": 4})
+    load_dataset(root)
+    assert cached_files() == []
+    monkeypatch.setattr(cache.time, "time_ns", lambda: (root / "a" / "000.png").stat().st_mtime_ns + 3_000_000_000)
+    load_dataset(root)
+    load_dataset(root)
+    assert decodings == [8, 8]
+
+
+def test_equal_names_sizes_and_times_in_another_place_are_other_files(tmp_path: Path) -> None:
+    keys = []
+    for place in ("x", "y"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "a.png").write_bytes(b"same size")
+    for place in ("x", "y"):
+        os.utime(tmp_path / place / "a.png", ns=(10**18, 10**18))
+        keys.append(cache.cache_key(tmp_path / place, ["a.png"], {}))
+    assert None not in keys
+    assert keys[0] != keys[1]
+
+
+def test_an_error_that_may_pass_is_not_kept(
+    make_folder: MakeFolder, decodings: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder({"a": 4, "b": 4})
+    read = decode.read_pixels
+
+    def busy(path: Path, geometry: decode.Geometry) -> np.ndarray:
+        if path.name == "001.png":
+            raise OSError(24, "Too many open files")
+        return read(path, geometry)
+
+    monkeypatch.setattr(decode, "read_pixels", busy)
+    assert load_dataset(root, skip_bad=True).unreadable == ("a/001.png", "b/001.png")
+    monkeypatch.setattr(decode, "read_pixels", read)
+    assert load_dataset(root, skip_bad=True).unreadable == ()
+
+
+def test_a_cache_that_may_only_be_read_is_used(
+    make_folder: MakeFolder, decodings: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder({"a": 4, "b": 4})
+    load_dataset(root)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cache.os, "utime", refuse)
+    load_dataset(root)
+    assert decodings == [8]
+    assert len(cached_files()) == 1
