@@ -185,10 +185,11 @@ STILL = np.zeros((2, 3), np.int32)
         (np.array([0, 1]), STILL + np.int32([0, 8, 0]), fv.UsageError),
         (np.array([0, 1]), STILL + np.int32([0, 0, -8]), fv.UsageError),
         (np.array([0, 1]), STILL + np.int32([2, 0, 0]), fv.UsageError),
+        (np.array([0, 1]), STILL + np.int32([0, -(2**31), 0]), fv.UsageError),
     ],
     ids=[
         "no_image", "more_than_the_batch", "one_too_far", "much_too_far", "negative", "a_mask", "two_axes",
-        "no_integer", "a_move_missing", "moves_flat", "too_far_down", "too_far_left", "no_flip",
+        "no_integer", "a_move_missing", "moves_flat", "too_far_down", "too_far_left", "no_flip", "smallest_integer",
     ],
 )  # fmt: skip
 def test_a_batch_that_is_not_there_is_refused(index: np.ndarray, moves: np.ndarray, error: type[Exception]) -> None:
@@ -270,6 +271,24 @@ def test_batch_norm_over_one_value_is_refused() -> None:
         assert np.isfinite(plan.predict(x[:1])).all()
     one = fv.Plan(fv.Sequential(fv.BatchNorm(), fv.Flatten(), fv.Dense(3)), SHAPE, BATCH, fv.SGD(), isa=ISA)
     assert np.isfinite(one.train_step(x[:1], y[:1], 0.1)), "an image has many pixels"
+
+
+@pytest.mark.parametrize("isa", [ISA, "reference"])
+@pytest.mark.parametrize(
+    ("layers", "shape", "least"),
+    [
+        ((fv.Sequential(fv.Conv2d(4, 3), fv.BatchNorm()), fv.MaxPool2d(2), fv.BatchNorm(), fv.Flatten()), SHAPE, 1),
+        ((fv.Sequential(fv.Conv2d(4, 3), fv.Sequential(fv.Flatten(), fv.BatchNorm())),), SHAPE, 2),
+        ((fv.BatchNorm(), fv.Flatten()), (3, 1, 1), 2),
+        ((fv.Sequential(fv.ReLU()), fv.Flatten()), SHAPE, 1),
+    ],
+    ids=["after_convolutions", "after_flatten_inside", "one_pixel", "none"],
+)
+def test_a_plan_knows_how_many_images_it_needs(
+    layers: tuple[fv.Layer, ...], shape: tuple[int, int, int], least: int, isa: str
+) -> None:
+    net = fv.Sequential(*layers, fv.Dense(3))
+    assert fv.Plan(net, shape, BATCH, fv.SGD(), isa=isa).least_batch == least
 
 
 def test_a_plan_that_diverged_can_be_set_back() -> None:

@@ -16,7 +16,6 @@ from foveal.fitting import fit_settings, held_out_images
 from foveal.kernels import available_isas
 from foveal.run import Run
 from foveal.train.events import Event, Started, Warned
-from foveal.train.session import norm_pixels
 from foveal.train.settings import TrainSettings
 
 EXACT = [isa for isa in available_isas() if isa not in ("baseline", "reference")]  # those that promise the same bits
@@ -229,14 +228,6 @@ def test_a_last_batch_of_one_is_dropped_only_for_batch_norm(tmp_path: Path, batc
     assert heard[0].steps_per_epoch == steps
     assert run.summary()["test_accuracy"] is None
     assert not (tmp_path / "a" / "evaluation.json").exists()
-
-
-def test_norm_pixels_looks_inside() -> None:
-    net = fv.Sequential(
-        fv.Sequential(fv.Conv2d(4, 3), fv.BatchNorm()), fv.MaxPool2d(2), fv.BatchNorm(), fv.Flatten(), fv.BatchNorm()
-    )
-    assert norm_pixels(net, (1, 8, 10)) == {48, 12, 1}
-    assert norm_pixels(fv.Sequential(fv.Sequential(fv.ReLU())), (1, 8, 8)) == set()
 
 
 def test_batch_norm_after_a_convolution_takes_a_batch_of_one(tmp_path: Path) -> None:

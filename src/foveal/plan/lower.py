@@ -5,6 +5,7 @@ that, given the output's `Gradient`, emits the backward steps and returns the in
 without a lowering, and every layer under `isa="reference"`, runs its NumPy definition as a Python step.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from foveal.errors import ShapeError
 from foveal.kernels import REFERENCE
-from foveal.layers import Sequential
+from foveal.layers import BatchNorm, Sequential
 from foveal.layers.base import Context, Layer, LayerRandom, Shape
 from foveal.params import plain_storage
 from foveal.plan.fuse import groups
@@ -37,6 +38,8 @@ def lowers(kind: type[Layer]) -> Callable[[F], F]:
 
 def lower(spec: Layer, x: Value, b: Builder, *, relu: bool = False) -> tuple[Value, Backward]:
     """Lower one layer, natively where there is a lowering for it."""
+    if isinstance(spec, BatchNorm) and b.training and math.prod(x.shape[1:]) == 1:
+        b.least_batch = 2  # one value a channel in each image, and one alone has no variance
     lowering = _LOWERINGS.get(type(spec))
     if lowering is None or (b.isa == REFERENCE and not isinstance(spec, Sequential)):
         assert not relu, f"a ReLU was fused into {spec.kind}, which has no native step"

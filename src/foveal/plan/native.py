@@ -181,8 +181,6 @@ def lower_batch_norm(spec: BatchNorm, x: Value, relu: bool, b: Builder) -> tuple
     y = replace(x, buffer=b.buffer("y", x.floats), rectified=relu, needs_gradient=True)
     # after Flatten every stored place is a feature of its own
     pixels, channels = (x.pixels, x.stored) if len(x.shape) == 3 else (1, x.floats)
-    if pixels == 1 and b.training:
-        b.least_batch = 2
     places = np.arange(x.channels) if len(x.shape) == 3 else x.places()
     storage: Storage = spread(places, channels)
     names = ("weight", "bias", "running_mean", "running_var")

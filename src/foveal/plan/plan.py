@@ -63,7 +63,7 @@ class Plan:
         self.updates = 0
         self._fuse = fuse
         self._in_use = threading.Lock()
-        self._least_batch = 1
+        self.least_batch = 1  # images that a training step needs
         self._io = InputOutput(self.input_shape, batch_size, self.classes)
         self._build()
         self.layout.initialise(self._flat, seed)
@@ -101,7 +101,7 @@ class Plan:
         b.phase = "backward"
         backward(dlogits)
         b.phase = "update"
-        self._least_batch = b.least_batch
+        self.least_batch = b.least_batch
         return b.steps, lower_update(optimizer, self.layout, b)
 
     def _bind(self, steps: list[Step]) -> BoundProgram:
@@ -265,10 +265,10 @@ class Plan:
             self._in_use.release()
 
     def _update(self, program: BoundProgram, batch: int, lr: float, epoch: int, step: int) -> BatchResult:
-        lr = real(lr, "lr", 0, LARGEST)
+        lr = real(lr, "lr", 0, high=LARGEST)
         if not (0 <= epoch < 2**32 and 0 <= step < 2**32):
             raise UsageError(f"epoch and step must be from 0 to {2**32 - 1}, not {epoch} and {step}")
-        if batch < self._least_batch:
+        if batch < self.least_batch:
             raise ShapeError("BatchNorm needs at least 2 values per channel to train; give it a larger batch")
         program.run(self._info(batch, lr, epoch, step, self.updates + 1))
         self.updates += 1

@@ -39,6 +39,6 @@ class Source:
             raise ShapeError(f"moves must be ({count}, 3), not {moves.shape}")
         if index.min() < 0 or index.max() >= images:
             raise UsageError(f"index must be from 0 to {images - 1}")
-        flip, down, right = np.abs(moves).max(axis=0).tolist()
-        if flip > 1 or down >= high or right >= wide:
+        most_moved = np.array([1, high - 1, wide - 1])
+        if (moves.max(axis=0) > most_moved).any() or (moves.min(axis=0) < -most_moved).any():
             raise UsageError(f"moves must be 0 or 1, less than {high} rows and less than {wide} columns either way")

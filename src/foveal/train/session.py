@@ -1,6 +1,5 @@
 """A session: one network, its data and its settings bound to a plan, ready for the loop to make updates with."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +7,7 @@ from numpy.typing import NDArray
 
 from foveal.data import Dataset, batch_bounds, epoch_order, moves, parse_augment
 from foveal.errors import DataError, DivergedError, UsageError
-from foveal.layers import BatchNorm, Sequential
-from foveal.layers.base import Layer, Shape
+from foveal.layers import Sequential
 from foveal.optim import Optimizer, Schedule
 from foveal.plan import BatchResult, Plan
 from foveal.run.model_file import Model, image_shape, pack_model, weights_of
@@ -60,7 +58,7 @@ class Session:
         self._schedule = Schedule(settings.schedule, settings.warmup)
         self._augment = parse_augment(settings.augment)
         # batch normalisation needs 2 values to have a variance: after a dense layer an image has but one
-        drop_single = 1 in norm_pixels(self.plan.net, shape)
+        drop_single = self.plan.least_batch > 1
         if drop_single and self.batch_size == 1 < self.train_count:
             raise UsageError("BatchNorm after a dense layer needs at least 2 images in a batch: --batch-size 2 or more")
         self._bounds = batch_bounds(self.train_count, self.batch_size, drop_single=drop_single)
@@ -118,12 +116,3 @@ class Session:
                 raise DivergedError(f"{name} is no longer finite; {self.advice}")
         data = self.data
         return pack_model(Model(self.plan.net, data.preprocess, data.class_names, weights))
-
-
-def norm_pixels(layer: Layer, in_shape: Shape) -> set[int]:
-    """How many values one image gives a channel, for each BatchNorm in a network."""
-    if isinstance(layer, BatchNorm):
-        return {math.prod(in_shape[1:])}
-    if isinstance(layer, Sequential):
-        return set().union(*(norm_pixels(item, before) for item, before, _ in layer.shapes(in_shape)))
-    return set()
