@@ -7,14 +7,15 @@ import importlib
 import io
 import os
 import sys
+import time
 from typing import Any, Final
 
 import click
 
-from foveal.cli import output  # noqa: F401  (its clock starts)
 from foveal.cli.hints import explain
 from foveal.errors import FovealError
 
+STARTED: Final = time.monotonic()  # of the process, but for what Python needs to get here
 # command → what it does; each is the function of that name in the module of that name, imported when it is used
 COMMANDS: Final = {
     "train": "Train a network on images, evaluate it, keep it.",

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from foveal.cli.output import json_option, machine_options, percent, print_json, table
+from foveal.cli.options import json_option, machine_options
+from foveal.cli.output import percent, print_json, table
 from foveal.errors import RunError, UsageError
 from foveal.metrics import ClassScores, Evaluation
 

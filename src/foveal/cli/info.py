@@ -4,7 +4,8 @@ from importlib.metadata import version
 
 import click
 
-from foveal.cli.output import json_option, machine_options, print_json
+from foveal.cli.options import json_option, machine_options
+from foveal.cli.output import print_json
 
 
 @click.command(short_help="Show version, instruction sets, threads and compute kernels.")
@@ -21,7 +22,7 @@ def info(threads: int | None, isa: str | None, as_json: bool) -> None:
     from foveal.data.cache import LIMIT, cache_folder, cache_size
     from foveal.kernels import available_isas, kernel_names, resolve_isa, resolve_threads
 
-    chosen, kernels = resolve_isa(isa), kernel_names()
+    chosen, kernels, size = resolve_isa(isa), kernel_names(), cache_size(cache_folder())
     facts = {
         "version": version("foveal"),
         "isa": chosen,
@@ -29,7 +30,7 @@ def info(threads: int | None, isa: str | None, as_json: bool) -> None:
         "threads": resolve_threads(threads),
         "kernels": list(kernels),
         "cache": str(cache_folder()),
-        "cache_bytes": cache_size(cache_folder()),
+        "cache_bytes": size,
         "cache_limit_bytes": LIMIT,
     }
     if as_json:
@@ -38,5 +39,5 @@ def info(threads: int | None, isa: str | None, as_json: bool) -> None:
     click.echo(f"foveal {facts['version']}")
     click.echo(f"instruction set  {chosen} (this processor: {', '.join(available_isas())})")
     click.echo(f"threads          {facts['threads']}")
-    click.echo(f"image cache      {facts['cache']} ({cache_size(cache_folder()) / 1e6:.0f} MB of {LIMIT / 1e6:.0f} MB)")
+    click.echo(f"image cache      {facts['cache']} ({size / 1e6:.0f} MB of {LIMIT / 1e6:.0f} MB)")
     click.echo(f"compute kernels  {len(kernels)}: {', '.join(kernels)}")

@@ -1,32 +1,10 @@
 """What commands print on stdout: one JSON object, or text; and nothing else."""
 
 import json
-import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import click
-
-NO_MATTER = " Results do not depend on it, but for the last bits with baseline and reference."
-STARTED = time.monotonic()  # of the process, but for what Python needs to get here
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def json_option(function: F) -> F:
-    """The flag --json, as every command has it."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
-    )(function)
-
-
-def machine_options(function: F) -> F:
-    """--threads and --isa, for commands that run a model."""
-    for name, metavar, kind, text in (
-        ("--isa", "NAME", str, "Instruction set to use (the best there is)." + NO_MATTER),
-        ("--threads", "N", int, "Threads to use (all processors allowed). Results do not depend on it."),
-    ):
-        function = click.option(name, metavar=metavar, type=kind, default=None, help=text)(function)
-    return function
 
 
 def print_json(value: Any) -> None:

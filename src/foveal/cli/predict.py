@@ -5,7 +5,8 @@ import sys
 
 import click
 
-from foveal.cli.output import json_option, machine_options, percent, print_json, table
+from foveal.cli.options import json_option, machine_options
+from foveal.cli.output import percent, print_json, table
 
 
 @click.command(short_help="Say what a trained model sees in image files.")

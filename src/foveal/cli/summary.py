@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from foveal.cli.output import json_option, print_json, table
+from foveal.cli.options import json_option
+from foveal.cli.output import print_json, table
 from foveal.layers.base import Layer, Shape
 
 

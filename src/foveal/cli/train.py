@@ -1,70 +1,24 @@
 """foveal train: from images to a trained, evaluated, reusable model."""
 
-import dataclasses
 import shlex
 import sys
 import time
-import types
-import typing
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from foveal.cli.output import STARTED, json_option, percent, print_json
+from foveal.cli.app import STARTED
+from foveal.cli.options import More, json_option, settings_options
+from foveal.cli.output import percent, print_json
 from foveal.errors import UsageError
 from foveal.train.settings import TrainSettings, flag
-
-
-def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A flag for each field of `TrainSettings`; one that is not given is left to the settings."""
-    hints = typing.get_type_hints(TrainSettings)
-    for field in reversed(dataclasses.fields(TrainSettings)):
-        command = _option(field, _plain_type(hints[field.name]))(command)
-    return command
-
-
-class More(int):
-    """A number of epochs to add: "+3"."""
-
-
-class _Epochs(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """ "3" → 3, "+3" → More(3)."""
-
-    name = "integer"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return More(value) if str(value).startswith("+") else int(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a valid integer.", param, ctx)
-
-
-def _plain_type(hint: Any) -> type:
-    """The type of a field's value when it is not None."""
-    options = [t for t in typing.get_args(hint) if t is not types.NoneType] if typing.get_args(hint) else [hint]
-    plain: type = options[0]
-    return plain
-
-
-def _option(field: "dataclasses.Field[Any]", kind: type) -> Callable[[Any], Any]:
-    name, help_text, choices = flag(field.name), field.metadata["help"], field.metadata["choices"]
-    if kind is bool:
-        both = field.default is None
-        return click.option(f"{name}/--no-{name[2:]}" if both else name, default=None, is_flag=True, help=help_text)
-    if field.name == "epochs":
-        help_text += "; with --resume, +N: so many more"
-        return click.option(name, type=_Epochs(), default=None, metavar="N", help=help_text)
-    shown = f" [{field.default}]" if isinstance(field.default, (str, int, float)) and field.default != "" else ""
-    metavar = "|".join(choices) if choices else field.metadata["metavar"]
-    return click.option(name, type=kind, default=None, metavar=metavar, help=help_text + shown)
 
 
 @click.command(short_help="Train a network on images.")
 @click.argument("data", required=False)
 @click.option("--resume", metavar="RUN", help="go on with an interrupted run; everything comes from its folder")
 @click.option("--out", metavar="RUN", help="folder to make for the run, which must not exist [runs/DATA-N]")
-@settings_options
+@settings_options()
 @json_option
 def train(data: str | None, resume: str | None, out: str | None, as_json: bool, **given: Any) -> None:
     """Train a network on DATA and evaluate it.

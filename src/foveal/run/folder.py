@@ -29,6 +29,14 @@ from foveal.run.lock import NAME as LOCK
 from foveal.run.lock import locked
 
 RUNS: Final = Path("runs")
+# what config.json must have, and of what kind
+_CONFIG: Final[dict[str, type]] = {
+    "settings": dict, "spec": dict, "optimizer": dict, "data": dict, "extended_from": int, "isa": str,
+    "environment": dict,
+}  # fmt: skip
+_CONFIG_DATA: Final[dict[str, type | tuple[type, ...]]] = {
+    "source": (str, type(None)), "fingerprint": str, "class_names": list, "split": dict, "counts": dict, "parts": dict,
+}  # fmt: skip
 _COLUMNS: Final = tuple(field.name for field in dataclasses.fields(EpochRow))
 
 
@@ -97,19 +105,10 @@ class RunFolder:
         """config.json. Raises RunError if it is damaged or lacks what a run needs."""
         config = read_json(self.config)
         data = config["data"] if isinstance(config.get("data"), dict) else {}
-        missing = [
-            name
-            for name in ("settings", "spec", "optimizer", "data", "extended_from", "isa", "environment")
-            if name not in config
-        ]
-        missing += [
-            f"data.{name}"
-            for name in ("source", "fingerprint", "class_names", "split", "counts", "parts")
-            if name not in data
-        ]
-        missing += [name for name in ("settings", "environment") if not isinstance(config.get(name, {}), dict)]
-        if missing or not isinstance(data["source"], str | None) or not isinstance(data["class_names"], list):
-            raise RunError(f"{self.config} does not fit this version of foveal: it has no {', '.join(missing)}")
+        wrong = [name for name, kind in _CONFIG.items() if not isinstance(config.get(name, ...), kind)]
+        wrong += [f"data.{name}" for name, kind in _CONFIG_DATA.items() if not isinstance(data.get(name, ...), kind)]
+        if wrong:
+            raise RunError(f"{self.config} does not fit this version of foveal: it has no usable {', '.join(wrong)}")
         return config
 
     def read_evaluation(self) -> dict[str, Any] | None:

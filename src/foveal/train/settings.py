@@ -1,13 +1,14 @@
 """TrainSettings: every choice of a training, checked once; the flags of `foveal train` are made from its fields.
 
-A field's metadata says what the command line needs: `help`, `choices` (empty: free) and `metavar`. Messages name the
+A field's metadata says what the command line needs: `help`, `choices` (empty: free; a registry counts as it
+is when the settings are made) and `metavar`. Messages name the
 flag as it is typed. `threads` and `isa` are here because users set them, but no result depends on them, so they are
 never part of a model file.
 """
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
@@ -25,7 +26,7 @@ DEFAULT_EPOCHS: Final = 10
 DEFAULT_VALIDATION: Final = 0.1
 
 
-def _setting(default: Any, help: str, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
+def _setting(default: Any, help: str, choices: Collection[str] = (), metavar: str = "") -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "metavar": metavar})
 
 
@@ -42,7 +43,7 @@ class TrainSettings:
     would change nothing.
     """
 
-    model: str = _setting("lenet", "network to train", tuple(MODELS))
+    model: str = _setting("lenet", "network to train", MODELS)
     variant: str | None = _setting(
         None, "form of the network (nin: ours, author or caffe)", ("ours", "author", "caffe")
     )
@@ -52,7 +53,7 @@ class TrainSettings:
     width: float | None = _setting(
         None, "multiply the channels of every hidden layer by X, to a multiple of 16", metavar="X"
     )
-    optimizer: str = _setting("momentum", "rule that updates the weights", tuple(OPTIMIZERS))
+    optimizer: str = _setting("momentum", "rule that updates the weights", OPTIMIZERS)
     momentum: float | None = _setting(None, "momentum of the optimizer (0.9)", metavar="M")
     nesterov: bool = _setting(False, "use Nesterov's form of momentum")
     weight_decay: float = _setting(0.0, "pull weights towards 0 by D times their value", metavar="D")
@@ -88,8 +89,6 @@ class TrainSettings:
     def _check_choices(self) -> None:
         for field in dataclasses.fields(self):
             value, choices = getattr(self, field.name), field.metadata["choices"]
-            if field.name == "optimizer":
-                choices = tuple(OPTIMIZERS)  # one's own may have been registered since
             if not choices or value is None or (field.name == "model" and value == CUSTOM):
                 continue
             if value not in choices:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -105,9 +106,10 @@ def _decode(root: Path, names: list[str], options: ReadOptions) -> tuple[NDArray
 def _list_images(root: Path) -> _Listing:
     listing = _Listing()
     for part, folder in _part_folders(root, listing).items():
-        classes = [entry for entry in _visible(folder) if entry.is_dir() and not _holds_runs(Path(entry.path))]
+        entries = _visible(folder)
+        classes = _image_folders(entries)
         named = {entry.name for entry in classes}
-        listing.ignored += [_below(root, entry) for entry in _visible(folder) if entry.name not in named]
+        listing.ignored += [_below(root, entry) for entry in entries if entry.name not in named]
         if not classes:
             raise DataError(f"{folder} has no class folders: put the images of each class into a folder of its name")
         for entry in classes:
@@ -123,7 +125,7 @@ def _list_images(root: Path) -> _Listing:
 def _part_folders(root: Path, listing: _Listing) -> dict[str, Path]:
     """{part: folder}: train/, val/, test/ if there is nothing else or train/ holds folders; or the root as "train"."""
     entries = _visible(root)
-    folders = [entry for entry in entries if entry.is_dir() and not _holds_runs(Path(entry.path))]
+    folders = _image_folders(entries)
     parts = [entry for entry in folders if entry.name.lower() in _PART_FOLDERS]
     decisive = [entry for entry in parts if len(parts) == len(folders) or _PART_FOLDERS[entry.name.lower()] == "train"]
     if not any(inner.is_dir() for entry in decisive for inner in _visible(Path(entry.path))):
@@ -138,12 +140,24 @@ def _part_folders(root: Path, listing: _Listing) -> dict[str, Path]:
     return {part: found[part] for part in PARTS if part in found}
 
 
-def _holds_runs(folder: Path) -> bool:
-    """Whether a folder is a run of foveal's, or holds nothing else: it may lie where the images are."""
-    if (folder / "config.json").is_file() and (folder / ".lock").is_file():
+def _image_folders(entries: "list[os.DirEntry[str]]") -> "list[os.DirEntry[str]]":
+    """The folders among some entries, but for those that hold runs of foveal's: they may lie where the images are."""
+    return [entry for entry in entries if entry.is_dir() and not _holds_runs(entry.path)]
+
+
+def _holds_runs(folder: str) -> bool:
+    """Whether a folder is a run, or holds nothing else. Looks no further than to the first file that speaks against."""
+    if Path(folder, "config.json").is_file() and Path(folder, ".lock").is_file():
         return True
-    inside = _visible(folder)
-    return bool(inside) and all(entry.is_dir() and _holds_runs(Path(entry.path)) for entry in inside)
+    runs = 0
+    with suppress(OSError), os.scandir(folder) as inside:  # what cannot be read is said when its images are listed
+        for entry in inside:
+            if entry.name.startswith("."):
+                continue
+            if not (entry.is_dir() and _holds_runs(entry.path)):
+                return False
+            runs += 1
+    return runs > 0
 
 
 def _images_below(root: Path, top: "os.DirEntry[str]", listing: _Listing) -> Iterator[str]:

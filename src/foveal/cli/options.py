@@ -1,0 +1,74 @@
+"""Flags that commands share, with one text for each."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from foveal.train.settings import TrainSettings, flag
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(function: F) -> F:
+    """The flag --json, as every command has it."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
+    )(function)
+
+
+def machine_options(function: F) -> F:
+    """--threads and --isa, for commands that run a model."""
+    return settings_options("threads", "isa")(function)
+
+
+def settings_options(*names: str) -> Callable[[F], F]:
+    """A flag for each field of `TrainSettings`, or for those named; one that is not given is None."""
+
+    def add(command: F) -> F:
+        hints = typing.get_type_hints(TrainSettings)
+        for field in reversed(dataclasses.fields(TrainSettings)):
+            if not names or field.name in names:
+                command = _option(field, _plain_type(hints[field.name]))(command)
+        return command
+
+    return add
+
+
+class More(int):
+    """A number of epochs to add: "+3"."""
+
+
+class _Epochs(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """ "3" → 3, "+3" → More(3)."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return More(value) if str(value).startswith("+") else int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a valid integer.", param, ctx)
+
+
+def _plain_type(hint: Any) -> type:
+    """The type of a field's value when it is not None."""
+    options = [t for t in typing.get_args(hint) if t is not types.NoneType] if typing.get_args(hint) else [hint]
+    plain: type = options[0]
+    return plain
+
+
+def _option(field: "dataclasses.Field[Any]", kind: type) -> Callable[[Any], Any]:
+    name, help_text, choices = flag(field.name), field.metadata["help"], field.metadata["choices"]
+    if kind is bool:
+        both = field.default is None
+        return click.option(f"{name}/--no-{name[2:]}" if both else name, default=None, is_flag=True, help=help_text)
+    if field.name == "epochs":
+        help_text += "; with --resume, +N: so many more"
+        return click.option(name, type=_Epochs(), default=None, metavar="N", help=help_text)
+    shown = f" [{field.default}]" if isinstance(field.default, (str, int, float)) and field.default != "" else ""
+    metavar = "|".join(choices) if choices else field.metadata["metavar"]
+    return click.option(name, type=kind, default=None, metavar=metavar, help=help_text + shown)
