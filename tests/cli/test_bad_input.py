@@ -110,6 +110,7 @@ def test_images_that_cannot_be_read(foveal: Callable, trained: Path, tmp_path: P
     complains(foveal("predict", trained, "a.png"), 1, "a.png")
     complains(foveal("predict", trained, "missing.png"), 1, "missing.png")
     complains(foveal("predict", trained, "a.png", "--csv", "--json"), 2, "contradict")
+    complains(foveal("predict", trained, "a.png", "--csv", "--top", "2"), 2, "--top would change nothing with --csv")
 
 
 def test_folders_that_are_no_data(foveal: Callable, tmp_path: Path) -> None:

@@ -9,15 +9,24 @@ from foveal.cli.options import json_option, machine_options
 from foveal.cli.output import percent, print_json, table
 
 
+TOP = 3
+
+
 @click.command(short_help="Say what a trained model sees in image files.")
 @click.argument("run")
 @click.argument("images", nargs=-1, required=True)
-@click.option("--top", type=click.IntRange(1), default=3, metavar="N", show_default=True, help="Classes to name.")
+@click.option("--top", type=click.IntRange(1), default=None, metavar="N", help=f"Classes to name [{TOP}].")
 @click.option("--csv", "as_csv", is_flag=True, help="Print path, label and probability as CSV.")
 @machine_options
 @json_option
 def predict(
-    run: str, images: tuple[str, ...], top: int, as_csv: bool, threads: int | None, isa: str | None, as_json: bool
+    run: str,
+    images: tuple[str, ...],
+    top: int | None,
+    as_csv: bool,
+    threads: int | None,
+    isa: str | None,
+    as_json: bool,
 ) -> None:
     """Predict the class of each of IMAGES with the model in RUN, a run folder or a model file.
 
@@ -30,7 +39,9 @@ def predict(
 
     if as_csv and as_json:
         raise UsageError("--csv and --json contradict each other: give one of them")
-    predictions = load_run(run, threads=threads, isa=isa).predict(images, top=top)
+    if as_csv and top is not None:
+        raise UsageError("--top would change nothing with --csv, which has one class a line; --json names several")
+    predictions = load_run(run, threads=threads, isa=isa).predict(images, top=top or TOP)
     if as_json:
         print_json({"predictions": [prediction.to_json() for prediction in predictions]})
     elif as_csv:
