@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 DATA ?=
 PYTEST_ARGS ?=
 NATIVE := $(shell find native -name '*.h' -o -name '*.cc')
+# editable once `make dev` has been called, so that other targets do not undo it
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $$(test -e $(VENV)/.editable && echo --no-build-isolation --editable) .
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src native -type f -not -name '*.pyc')
 
 .PHONY: demo test test-peers bench lint format dev clean check-machine
@@ -34,7 +36,8 @@ format: $(VENV)/.tools
 
 # For work on foveal itself: changes of Python files act at once, native ones after another `make dev` (seconds).
 dev: $(VENV)/.tools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable .
+	@touch $(VENV)/.editable
+	$(INSTALL)
 	@touch $(VENV)/.installed
 
 clean:
@@ -52,7 +55,7 @@ $(BIN)/python: | check-machine
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
+	$(INSTALL)
 	@touch $@
 
 $(VENV)/.tools: requirements-dev.txt | $(BIN)/python
