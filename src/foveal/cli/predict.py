@@ -8,7 +8,6 @@ import click
 from foveal.cli.options import json_option, machine_options
 from foveal.cli.output import percent, print_json, table
 
-
 TOP = 3
 
 
