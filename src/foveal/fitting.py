@@ -14,19 +14,19 @@ from foveal.data.sources import digits
 from foveal.errors import DivergedError, RunError, UsageError
 from foveal.kernels import resolve_isa, resolve_threads
 from foveal.layers import Sequential
-from foveal.models import advice, build
+from foveal.models import advice, build, choose
 from foveal.optim import OPTIMIZERS, Optimizer
 from foveal.run.checkpoint import Progress, read_checkpoint
 from foveal.run.folder import RunFolder
 from foveal.run.model_file import image_shape
 from foveal.run.run import Run, load_run
-from foveal.train.events import Listener, Warned
+from foveal.train.events import Event, Listener, Noted, Warned
 from foveal.train.interrupt import Interrupted
 from foveal.train.loop import CHECKPOINT_SECONDS, train
 from foveal.train.progress import progress_listener
 from foveal.train.record import changes, check_data, config_of, extended, session_of, settings_of, take_over
 from foveal.train.session import Session
-from foveal.train.settings import CUSTOM, DEFAULT_VALIDATION, RULE, Options, TrainSettings, flag
+from foveal.train.settings import AUTO, CUSTOM, DEFAULT_VALIDATION, RULE, Options, TrainSettings, flag
 
 Source = str | os.PathLike[str] | Dataset | tuple[Any, Any]  # the last: arrays (x, y)
 
@@ -59,7 +59,8 @@ def fit(
 ) -> Run:
     """Train a network on labelled images and return it with its history.
 
-    model: layers, or a name ("mlp", "lenet", "nin", "vgg"). data: a dataset, or anything that `load_dataset` takes.
+    model: layers, or a name ("mlp", "lenet", "nin", "vgg"; "auto" chooses by the images). data: a dataset, or anything
+    that `load_dataset` takes.
     run_dir: the folder to make, which must not exist; runs/<name>-N when None. options: fields of `TrainSettings`.
     Raises UsageError for settings that cannot be, DataError for images that cannot be read, ShapeError where network
     and images do not fit, DivergedError when the loss is not finite, Interrupted (after saving) on Ctrl-C.
@@ -88,15 +89,21 @@ def fit_settings(
     elif given := [name for name in RULE if getattr(settings, name) != getattr(TrainSettings, name)]:
         raise UsageError(f"{given[0]} would change nothing beside an optimizer object: give it to the object")
     dataset, source = _dataset(settings, data)
+    said: list[Event] = []
     if net is None:
-        shape, arguments = image_shape(dataset.preprocess), settings.model_arguments()
+        shape = image_shape(dataset.preprocess)
+        if settings.model == AUTO:
+            choice = choose(shape, len(dataset.train))
+            settings = settings.with_model(choice)
+            said.append(Noted(str(choice)))
+        arguments = settings.model_arguments()
         net = build(settings.model, len(dataset.class_names), input_shape=shape, **arguments)
     resolved = settings.resolved(train_count=len(dataset.train), default_lr=optimizer.default_lr)
     session = Session(net, optimizer, resolved, dataset)
     folder = RunFolder.create(dataset.name, run_dir)
     with folder.lock():
         folder.write_config(config_of(session, source, watch.command))
-        return _run(session, folder, Progress(seconds=watch.clock() - begun), watch, advice(net))
+        return _run(session, folder, Progress(seconds=watch.clock() - begun), watch, [*said, *map(Warned, advice(net))])
 
 
 def resume(
@@ -139,7 +146,8 @@ def resume(
         if more_epochs:
             folder.write_config(config)
         progress.seconds += watch.clock() - begun
-        return _run(session, folder, progress, watch, [*changes(config, session), *advice(session.plan.net)])
+        warnings = [*changes(config, session), *advice(session.plan.net)]
+        return _run(session, folder, progress, watch, list(map(Warned, warnings)))
 
 
 def held_out_images(run: Run, source: str | None = None) -> Images | None:
@@ -171,14 +179,14 @@ def images_to_judge(run: Run, source: str, *, skip_bad: bool = False) -> tuple[I
     return own, f"the model was trained on images of {source}: judged on its test part alone"
 
 
-def _run(session: Session, folder: RunFolder, progress: Progress, watch: Watch, warnings: Sequence[str]) -> Run:
+def _run(session: Session, folder: RunFolder, progress: Progress, watch: Watch, said: Sequence[Event]) -> Run:
     """Train to the end, judge the kept weights on the test part, and return the run. Raises what `train` does."""
     shown = [progress_listener(sys.stderr)] if watch.progress and sys.stderr is not None else []
     listeners: list[Listener] = [*shown, *watch.listeners]
     try:
-        for message in warnings:
+        for event in said:
             for listener in listeners:
-                listener(Warned(message))
+                listener(event)
         train(
             session, folder, progress, listeners=listeners, clock=watch.clock, checkpoint_every=watch.checkpoint_every
         )

@@ -3,14 +3,17 @@
 import inspect
 import itertools
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from foveal.errors import UsageError
 from foveal.layers import AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, GlobalAvgPool, MaxPool2d, ReLU, Sequential
-from foveal.models import MODELS, advice, build, lenet, mlp, nin, settings_of, vgg
+from foveal.models import MODELS, advice, build, choose, lenet, mlp, nin, settings_of, vgg
+from foveal.models.choice import FEW_IMAGES, SMALL_SIDE
 
+ORDER = ("variant", "head", "dropout", "batch_norm", "width")  # of settings, where they are listed
 Shape = tuple[int, int, int]
 
 
@@ -134,6 +137,41 @@ def test_batch_norm_comes_with_convolutions_without_bias(name: str) -> None:
         if isinstance(layer, (Conv2d, Dense)):
             assert isinstance(after, BatchNorm)
             assert not layer.bias
+
+
+@pytest.mark.parametrize(
+    ("shape", "images", "chosen"),
+    [
+        ((1, 8, 8), 60_000, ("lenet", {})),
+        ((3, 15, 200), 60_000, ("lenet", {})),
+        ((3, 64, 64), 999, ("lenet", {})),
+        ((3, 64, 64), 1000, ("vgg", {"width": 0.5})),
+        ((1, 16, 16), 1000, ("vgg", {"width": 0.5})),
+    ],
+)
+def test_auto_chooses_by_size_and_number(
+    shape: tuple[int, int, int], images: int, chosen: tuple[str, dict[str, float]]
+) -> None:
+    choice = choose(shape, images)
+    assert (choice.model, choice.settings) == chosen
+    assert choice.reason
+    assert build(choice.model, 5, shape, **choice.settings).out_shape(shape) == (5,)
+
+
+def test_the_docs_print_the_rule() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    rows = [
+        f"| a side of less than {SMALL_SIDE} pixels | `--model {choose((1, SMALL_SIDE - 1, 99), 10**6).model}` |",
+        f"| fewer than {FEW_IMAGES:,} images | `--model {choose((1, 99, 99), FEW_IMAGES - 1).model}` |",
+    ]
+    for row in rows:
+        assert row in page
+    usual = str(choose((1, SMALL_SIDE, SMALL_SIDE), FEW_IMAGES)).split(":")[0]
+    assert f"| else | `{usual}` |" in page
+    for name in MODELS:
+        listed = " ".join("--" + setting.replace("_", "-") for setting in sorted(settings_of(name), key=ORDER.index))
+        assert f"| `{name}` |" in page
+        assert f"| `{listed}` |" in page
 
 
 @pytest.mark.parametrize(("wrong", "meant"), [("nim", "nin"), ("le-net", "lenet"), ("vgg16", "vgg"), ("MLP ", None)])

@@ -15,7 +15,7 @@ from foveal.errors import DivergedError, ShapeError, UsageError
 from foveal.fitting import fit_settings, held_out_images
 from foveal.kernels import available_isas
 from foveal.run import Run
-from foveal.train.events import Event, Started, Warned
+from foveal.train.events import Event, Noted, Started, Warned
 from foveal.train.settings import TrainSettings
 
 EXACT = [isa for isa in available_isas() if isa not in ("baseline", "reference")]  # those that promise the same bits
@@ -50,6 +50,27 @@ def test_the_folder_has_the_documented_files(small_run: Run) -> None:
     assert names == {
         "config.json", "metrics.csv", "model.safetensors", "last.safetensors", "evaluation.json", ".lock",
     }  # fmt: skip
+
+
+def test_auto_chooses_says_why_and_writes_down_what_it_chose(tmp_path: Path) -> None:
+    events: list[Event] = []
+    images = np.random.default_rng(0).integers(0, 256, (1200, 16, 20, 3), np.uint8)
+    data = (images, np.arange(1200) % 3)
+    run = fv.fit("auto", data, run_dir=tmp_path / "a", steps=1, batch_size=8, progress=False, listeners=[events.append])
+    said = [event.message for event in events if isinstance(event, Noted)]
+    assert said == ["--model lenet: there are fewer than 1,000 images to train on (960)"]
+    assert (run.config["settings"]["model"], run.config["settings"]["width"]) == ("lenet", None)
+    more = (np.concatenate([images, images[::-1]]), np.arange(2400) % 3)
+    run = fv.fit("auto", more, run_dir=tmp_path / "b", steps=1, batch_size=8, progress=False)
+    assert (run.config["settings"]["model"], run.config["settings"]["width"]) == ("vgg", 0.5)
+    run = fv.fit("auto", more, run_dir=tmp_path / "c", steps=1, batch_size=8, progress=False, width=0.25)
+    assert (run.config["settings"]["model"], run.config["settings"]["width"]) == ("vgg", 0.25)  # given by hand
+
+
+def test_auto_refuses_what_the_chosen_model_does_not_take(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--variant would change nothing .* \(--model auto chose lenet: the images"):
+        fv.fit("auto", "digits", run_dir=tmp_path / "a", variant="ours", progress=False)
+    assert not (tmp_path / "a").exists()
 
 
 def test_config_says_what_was_done(small_run: Run) -> None:

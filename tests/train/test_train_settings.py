@@ -36,7 +36,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"warmup": -0.1, "schedule": "cosine"}, "--warmup must be at least 0 and below 1, not -0.1"),
     ({"width": 0.0}, "--width must be above 0 and at most 100, not 0"),
     ({"model": "vg"}, "not 'vg'; did you mean vgg?"),
-    ({"model": "transformer"}, "--model must be one of mlp, lenet, nin, vgg"),
+    ({"model": "transformer"}, "--model must be one of auto, mlp, lenet, nin, vgg"),
     ({"optimizer": "adamw2"}, "did you mean adam"),
     ({"schedule": "onecycle"}, "not 'onecycle'; did you mean one-cycle?"),
     ({"augment": "flips"}, "did you mean flip?"),
@@ -53,7 +53,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"momentum": 0.0, "optimizer": "adam"}, "--momentum would change nothing with --optimizer adam"),
     ({"nesterov": True, "momentum": 0.0}, "--nesterov needs a --momentum above 0"),
-    ({"variant": "caffe"}, "--variant would change nothing with --model lenet; it belongs to nin"),
+    ({"variant": "caffe", "model": "lenet"}, "--variant would change nothing with --model lenet; it belongs to nin"),
     ({"head": "gap", "model": "mlp"}, "--head would change nothing with --model mlp; it belongs to lenet, nin and vgg"),
     ({"width": 2.0, "model": CUSTOM}, "--width would change nothing with --model custom"),
 ]

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from foveal.errors import ShapeError, UsageError
 from foveal.layers import BatchNorm, Dropout, Layer, Sequential
+from foveal.models.choice import Choice, choose
 from foveal.models.lenet import lenet
 from foveal.models.mlp import mlp
 from foveal.models.nin import nin
@@ -14,7 +15,7 @@ from foveal.models.vgg import vgg
 
 MODELS: Final[dict[str, Callable[..., Sequential]]] = {"mlp": mlp, "lenet": lenet, "nin": nin, "vgg": vgg}
 
-__all__ = ["MODELS", "advice", "build", "lenet", "mlp", "nin", "settings_of", "vgg"]
+__all__ = ["MODELS", "Choice", "advice", "build", "choose", "lenet", "mlp", "nin", "settings_of", "vgg"]
 
 
 def settings_of(name: str) -> tuple[str, ...]:

@@ -61,6 +61,13 @@ class Improved:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something that was decided for the user."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something that a user should know; training goes on."""
 
@@ -84,5 +91,5 @@ class Finished:
     seconds: float
 
 
-Event = Started | BatchDone | EpochDone | Improved | Warned | Stopped | Finished
+Event = Started | BatchDone | EpochDone | Improved | Noted | Warned | Stopped | Finished
 Listener = Callable[[Event], None]

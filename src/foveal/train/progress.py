@@ -4,7 +4,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
-from foveal.train.events import BatchDone, EpochDone, Event, Finished, Started, Stopped, Warned
+from foveal.train.events import BatchDone, EpochDone, Event, Finished, Noted, Started, Stopped, Warned
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -60,6 +60,8 @@ class PlainProgress:
             return [_data_line(event), *(f"note: {note}" for note in event.notes), _start_line(event)]
         if isinstance(event, EpochDone):
             return [_epoch_line(event, self.epochs)]
+        if isinstance(event, Noted):
+            return [f"note: {event.message}"]
         if isinstance(event, Warned):
             return [f"warning: {event.message}"]
         if isinstance(event, Stopped):

@@ -14,10 +14,11 @@ from typing import Any, Final, TypedDict
 
 from foveal.checks import LARGEST, SMALLEST, integer, real, switch
 from foveal.errors import UsageError
-from foveal.models import MODELS, settings_of
+from foveal.models import MODELS, Choice, settings_of
 from foveal.optim import OPTIMIZERS, schedules
 
 CUSTOM: Final = "custom"  # the model was given as layers, not by name
+AUTO: Final = "auto"  # the model is chosen when the data are known
 AUGMENTS: Final = ("none", "flip", "shift", "standard")
 _MODEL: Final = ("variant", "head", "dropout", "batch_norm", "width")  # settings that only some models take
 RULE: Final = ("momentum", "nesterov", "weight_decay")  # settings that only some optimizers take
@@ -43,7 +44,7 @@ class TrainSettings:
     would change nothing.
     """
 
-    model: str = _setting("lenet", "network to train", MODELS)
+    model: str = _setting(AUTO, "network to train; auto chooses by size and number of the images", (AUTO, *MODELS))
     variant: str | None = _setting(
         None, "form of the network (nin: ours, author or caffe)", ("ours", "author", "caffe")
     )
@@ -151,6 +152,17 @@ class TrainSettings:
             batch_size=min(self.batch_size or default_batch_size(train_count), max(train_count, 1)),
         )
 
+    def with_model(self, choice: Choice) -> "TrainSettings":
+        """The same settings with model "auto" decided; what was given by hand is kept.
+
+        Raises UsageError for a setting that the chosen model does not take.
+        """
+        chosen = {name: value for name, value in choice.settings.items() if getattr(self, name) is None}
+        try:
+            return dataclasses.replace(self, model=choice.model, **chosen)
+        except UsageError as error:
+            raise UsageError(f"{error} (--model auto chose {choice.model}: {choice.reason})") from None
+
     def model_arguments(self) -> dict[str, Any]:
         """The settings that were given for the network, by name."""
         return {name: value for name in _model_settings(self.model) if (value := getattr(self, name)) is not None}
@@ -209,6 +221,8 @@ def default_batch_size(train_count: int) -> int:
 
 
 def _model_settings(model: str) -> tuple[str, ...]:
+    if model == AUTO:
+        return _MODEL
     return () if model == CUSTOM else settings_of(model)
 
 
