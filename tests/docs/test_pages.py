@@ -1,0 +1,110 @@
+"""The pages made from the source have not drifted from it, quotations are true, and links lead somewhere."""
+
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from foveal.layers import base
+from foveal.optim import OPTIMIZERS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+)
+
+
+def module_of(name: str) -> ModuleType:
+    """A script of docs/, imported."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_layers_has_not_drifted() -> None:
+    page = module_of("make_layers").page()
+    assert page == (DOCS / "layers.md").read_text(), "run python docs/make_layers.py"
+    kinds = [name for name, cls in base._KINDS.items() if cls.__module__.startswith("foveal.")]
+    rules = [cls.__name__ for cls in OPTIMIZERS.values() if cls.__module__.startswith("foveal.")]
+    for name in [*kinds, *rules, "SoftmaxCrossEntropy"]:
+        assert f"\n### {name}\n" in page
+    assert "def backward" in page.split("### Conv2d\n")[1].split("###")[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_quotations_are_current(page: Path) -> None:
+    text = page.read_text()
+    assert module_of("make_excerpts").filled(text) == text, "run python docs/make_excerpts.py"
+    assert text.count("<!-- from ") == len(module_of("make_excerpts").BLOCK.findall(text)), "a quotation without block"
+
+
+def test_a_quotation_of_what_is_gone_is_an_error() -> None:
+    excerpt = module_of("make_excerpts").excerpt
+    lines = ["@layer", "class A:", "    x = 1", "", "    y = [", "        2,", "    ]", "", "class B:", "    z = 3"]
+    assert excerpt(lines, "class A", "f.py") == "@layer\nclass A:\n    x = 1\n\n    y = [\n        2,\n    ]"
+    assert excerpt(lines, "y =", "f.py") == "y = [\n    2,\n]"
+    for start, count in (("class C", 0), ("class", 2)):
+        with pytest.raises(ValueError, match=f"has {count} lines that begin with"):
+            excerpt(lines, start, "f.py")
+
+
+# ---- links
+
+
+def prose(text: str) -> str:
+    """Without code blocks and `code`, where brackets are not links."""
+    return re.sub(r"`[^`\n]*`", "`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+
+
+def anchors(text: str) -> set[str]:
+    """What GitHub makes of the headings."""
+    found: dict[str, int] = {}
+    names = set()
+    without_code = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    for heading in re.findall(r"^#+ (.*)$", without_code, re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        name = re.sub(r"[^\w\- ]", "", plain.strip().lower()).replace(" ", "-")
+        count = found[name] = found.get(name, -1) + 1
+        names.add(f"{name}-{count}" if count else name)
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    wrong = []
+    for target in re.findall(r"(?<!\\)\]\(([^)\s]+)\)", prose(page.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or not file.is_relative_to(ROOT):
+            wrong.append(f"{target}: no such file")
+        elif anchor and anchor not in anchors(file.read_text()):
+            wrong.append(f"{target}: no such heading")
+    assert not wrong, f"{page.name}: {wrong}"
+
+
+def test_every_page_can_be_reached() -> None:
+    """From README.md, by links."""
+    seen, queue = set(), [ROOT / "README.md"]
+    while queue:
+        page = queue.pop()
+        if page in seen:
+            continue
+        seen.add(page)
+        for target in re.findall(r"\]\(([^)\s#]+\.md)", prose(page.read_text())):
+            queue.append((page.parent / target).resolve())
+    assert [str(page.relative_to(ROOT)) for page in PAGES if page not in seen] == []
