@@ -5,6 +5,7 @@
 // clang-format off: in the order of use
 #include "vec.inl.h"
 #include "parallel.inl.h"
+#include "math.inl.h"
 #include "tile.inl.h"
 // clang-format on
 #include "activation.inl.h"

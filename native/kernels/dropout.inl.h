@@ -92,7 +92,7 @@ void dropout_backward(const dropout_backward_args& a, const Run& run) {
   each_range(run, run.batch * a.count, PIECE, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i += LANES) {
       const IntReg keep = __builtin_convertvector(*reinterpret_cast<const ByteReg*>(a.mask + i), IntReg);
-      store(a.dy + i, keep != IntReg{} ? load(a.dy + i) * scale : Reg{});
+      store(a.dx + i, keep != IntReg{} ? load(a.dy + i) * scale : Reg{});
     }
   });
 }

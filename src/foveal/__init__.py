@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from foveal import models
 from foveal.errors import DataError, DivergedError, FovealError, RunError, ShapeError, UsageError
 from foveal.layers import (
+    GELU,
     AvgPool2d,
     BatchNorm,
     Context,
@@ -20,9 +21,12 @@ from foveal.layers import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LeakyReLU,
     MaxPool2d,
     ReLU,
     Sequential,
+    Sigmoid,
+    Tanh,
     layer,
 )
 from foveal.optim import SGD, Adam, Momentum, Optimizer, Schedule
@@ -49,6 +53,7 @@ _LATER: Final = {
 _HOMES: Final = {name: module for module, names in _LATER.items() for name in names}
 
 __all__ = [
+    "GELU",
     "SGD",
     "Adam",
     "Augment",
@@ -68,6 +73,7 @@ __all__ = [
     "Images",
     "Interrupted",
     "Layer",
+    "LeakyReLU",
     "MaxPool2d",
     "Momentum",
     "Optimizer",
@@ -81,6 +87,8 @@ __all__ = [
     "Schedule",
     "Sequential",
     "ShapeError",
+    "Sigmoid",
+    "Tanh",
     "TrainSettings",
     "UsageError",
     "Watch",

@@ -16,6 +16,10 @@ from foveal.kernels import available_isas
 from foveal.train.events import BatchDone
 
 MODELS = ("mlp", "lenet", "nin", "vgg")
+ACTIVATIONS = fv.Sequential(
+    fv.Conv2d(20, 3, padding=1), fv.GELU(), fv.Conv2d(24, 3), fv.Sigmoid(), fv.MaxPool2d(2),
+    fv.Conv2d(32, 3, padding=1), fv.LeakyReLU(0.1), fv.Flatten(), fv.Dense(40), fv.Tanh(), fv.Dense(10),
+)  # fmt: skip
 STEPS = 50
 NATIVE = [isa for isa in available_isas() if isa in ("avx2", "avx512", "neon")]
 # (threads, instruction set): the first is what the others must equal
@@ -55,9 +59,11 @@ def full(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--full"))
 
 
-def model_file(data: object, model: str, folder: Path, *, threads: int, isa: str, seed: int, width: float) -> str:
+def model_file(
+    data: object, model: str | fv.Sequential, folder: Path, *, threads: int, isa: str, seed: int, width: float
+) -> str:
     """Hash of model.safetensors after some steps; also asserts that the loss moved."""
-    net_settings = {} if width == 1.0 else {"width": width}
+    net_settings = {} if width == 1.0 or isinstance(model, fv.Sequential) else {"width": width}
     losses: list[float] = []  # mean loss of the epoch so far; the first is the loss before any update
 
     def listen(event: object) -> None:
@@ -74,7 +80,7 @@ def model_file(data: object, model: str, folder: Path, *, threads: int, isa: str
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-def check(data: object, model: str, tmp_path: Path, full: bool) -> None:
+def check(data: object, model: str | fv.Sequential, tmp_path: Path, full: bool) -> None:
     width = 1.0 if full else 0.25
     hashes = {
         (threads, isa): model_file(
@@ -102,11 +108,15 @@ def test_cifar10_jpeg(model: str, tmp_path: Path, full: bool, cifar: Path) -> No
     check(fv.load_dataset(cifar, seed=1), model, tmp_path, full)
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_an_image_alone_and_in_a_batch_has_the_same_logits(model: str) -> None:
+def test_every_activation(tmp_path: Path, full: bool) -> None:
+    check(fv.load_dataset("digits", seed=1), ACTIVATIONS, tmp_path, full)
+
+
+@pytest.mark.parametrize("model", [*MODELS, ACTIVATIONS], ids=[*MODELS, "activations"])
+def test_an_image_alone_and_in_a_batch_has_the_same_logits(model: str | fv.Sequential) -> None:
     random = np.random.default_rng(5)
     x = random.standard_normal((64, 3, 32, 32), np.float32)
-    net = fv.models.build(model, 10, input_shape=(3, 32, 32), width=0.25)
+    net = model if isinstance(model, fv.Sequential) else fv.models.build(model, 10, (3, 32, 32), width=0.25)
     plan = fv.Plan(net, (3, 32, 32), batch_size=64, optimizer=fv.Momentum(), seed=3)
     for _ in range(3):
         plan.train_step(x, random.integers(0, 10, 64), lr=0.01)

@@ -5,6 +5,7 @@ import pytest
 from finite_differences import check_gradients, distinct
 
 from foveal.layers import (
+    GELU,
     AvgPool2d,
     BatchNorm,
     Context,
@@ -13,10 +14,14 @@ from foveal.layers import (
     Dropout,
     Flatten,
     GlobalAvgPool,
+    Layer,
     LayerRandom,
+    LeakyReLU,
     MaxPool2d,
     ReLU,
+    Sigmoid,
     SoftmaxCrossEntropy,
+    Tanh,
 )
 
 CONVOLUTIONS = {
@@ -114,6 +119,19 @@ def test_dense(layer: Dense, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("shape", [(2, 3, 2, 3), (2, 7)], ids=["images", "vectors"])
 def test_relu(shape: tuple[int, ...]) -> None:
     check_gradients(ReLU(), distinct(shape))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 2, 3), (2, 7)], ids=["images", "vectors"])
+@pytest.mark.parametrize("slope", [0.01, 0.5, 2.0])
+def test_leaky_relu(shape: tuple[int, ...], slope: float) -> None:
+    check_gradients(LeakyReLU(slope), distinct(shape))
+
+
+@pytest.mark.parametrize("layer", [GELU(), Sigmoid(), Tanh()], ids=lambda layer: layer.kind)
+@pytest.mark.parametrize("size", [0.1, 1.0, 5.0])
+@pytest.mark.parametrize("shape", [(2, 3, 2, 3), (2, 7)], ids=["images", "vectors"])
+def test_smooth_activations(layer: Layer, size: float, shape: tuple[int, ...]) -> None:
+    check_gradients(layer, size * np.random.default_rng(0).standard_normal(shape))
 
 
 def test_flatten() -> None:

@@ -6,6 +6,7 @@ from finite_differences import draw_params
 
 from foveal.errors import ShapeError
 from foveal.layers import (
+    GELU,
     AvgPool2d,
     BatchNorm,
     Context,
@@ -16,9 +17,12 @@ from foveal.layers import (
     GlobalAvgPool,
     Layer,
     LayerRandom,
+    LeakyReLU,
     MaxPool2d,
     ReLU,
+    Sigmoid,
     SoftmaxCrossEntropy,
+    Tanh,
 )
 
 TRAIN, USE = Context(training=True), Context()
@@ -205,6 +209,50 @@ def test_relu_at_zero_passes_no_gradient() -> None:
     assert ReLU().backward(np.ones((1, 3)), saved, {}, USE)[0].tolist() == [[0, 0, 1]]
 
 
+def test_leaky_relu_at_zero_has_the_slope() -> None:
+    y, saved = LeakyReLU(0.25).forward(np.array([[-2.0, 0.0, 3.0]]), {}, USE)
+    assert y.tolist() == [[-0.5, 0, 3]]
+    assert LeakyReLU(0.25).backward(np.ones((1, 3)), saved, {}, USE)[0].tolist() == [[0.25, 0.25, 1]]
+
+
+# to 12 digits: Φ(1) = 0.841344746069, φ(1) = 0.241970724519
+SMOOTH = {
+    "gelu": (GELU(), [-0.158655253931, 0, 0.841344746069], [-0.083315470588, 0.5, 1.083315470588]),
+    "sigmoid": (Sigmoid(), [0.268941421370, 0.5, 0.731058578630], [0.196611933241, 0.25, 0.196611933241]),
+    "tanh": (Tanh(), [-0.761594155956, 0, 0.761594155956], [0.419974341614, 1, 0.419974341614]),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_activations_at_minus_one_zero_and_one(name: str) -> None:
+    layer, values, slopes = SMOOTH[name]
+    y, saved = layer.forward(np.array([[-1.0, 0.0, 1.0]]), {}, USE)
+    assert y[0] == pytest.approx(values, abs=1e-12)
+    assert layer.backward(np.ones((1, 3)), saved, {}, USE)[0][0] == pytest.approx(slopes, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("layer", "ends", "slopes"),
+    [
+        (LeakyReLU(0.5), (-np.inf, np.inf), (0.5, 1)), (GELU(), (0, np.inf), (0, 1)), (Sigmoid(), (0, 1), (0, 0)),
+        (Tanh(), (-1, 1), (0, 0)),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Layer) else "",
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_activations_far_out(layer: Layer, ends: tuple[float, float], slopes: tuple[float, float], dtype: type) -> None:
+    largest = np.finfo(dtype).max
+    with np.errstate(all="raise", under="ignore"):
+        for x, y, slope in ((-np.inf, ends[0], slopes[0]), (np.inf, ends[1], slopes[1])):
+            got, saved = layer.forward(np.array([[x]], dtype), {}, USE)
+            assert got[0, 0] == y
+            assert layer.backward(np.ones((1, 1), dtype), saved, {}, USE)[0][0, 0] == slope
+        for x, y in ((-largest, ends[0]), (largest, ends[1])):
+            got, _ = layer.forward(np.array([[x]], dtype), {}, USE)
+            assert got[0, 0] == (y if np.isfinite(y) else layer.slope * x if x < 0 else x)  # type: ignore[attr-defined]
+        assert np.isnan(layer.forward(np.array([[np.nan]], dtype), {}, USE)[0]).all()
+
+
 def test_softmax_cross_entropy_by_hand() -> None:
     loss, _ = SoftmaxCrossEntropy().forward(np.log(np.array([[1.0, 2, 5], [3, 3, 2]])), np.array([2, 0]))
     assert loss == pytest.approx(-(np.log(5 / 8) + np.log(3 / 8)) / 2)
@@ -221,7 +269,8 @@ def test_softmax_cross_entropy_of_huge_scores_is_finite() -> None:
     [
         (Conv2d(3, 3, padding=1), (2, 2, 5, 5)), (Dense(3), (2, 5)), (BatchNorm(), (4, 3)), (BatchNorm(), (2, 3, 2, 2)),
         (MaxPool2d(2), (2, 3, 4, 4)), (AvgPool2d(3, 2, 1, ceil_mode=True), (2, 3, 4, 4)),
-        (GlobalAvgPool(), (2, 3, 4, 4)), (Flatten(), (2, 3, 2, 2)), (ReLU(), (2, 3)), (Dropout(0.5), (2, 3, 2, 2)),
+        (GlobalAvgPool(), (2, 3, 4, 4)), (Flatten(), (2, 3, 2, 2)), (ReLU(), (2, 3)),
+        (LeakyReLU(), (2, 3)), (GELU(), (2, 3)), (Sigmoid(), (2, 3)), (Tanh(), (2, 3)), (Dropout(0.5), (2, 3, 2, 2)),
     ],
     ids=lambda value: value.kind if isinstance(value, Layer) else "",
 )  # fmt: skip

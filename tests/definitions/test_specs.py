@@ -8,6 +8,7 @@ import pytest
 
 from foveal.errors import RunError, UsageError
 from foveal.layers import (
+    GELU,
     AvgPool2d,
     BatchNorm,
     Conv2d,
@@ -16,9 +17,12 @@ from foveal.layers import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LeakyReLU,
     MaxPool2d,
     ReLU,
     Sequential,
+    Sigmoid,
+    Tanh,
     base,
     from_json,
     layer,
@@ -41,6 +45,11 @@ SPECS = [
     Dense(10, bias=False),
     Flatten(),
     ReLU(),
+    LeakyReLU(),
+    LeakyReLU(0.2),
+    GELU(),
+    Sigmoid(),
+    Tanh(),
     Sequential(),
     Sequential(Conv2d(4, 3), ReLU(), Flatten(), Dense(2)),
     nin(10, variant="author"),
@@ -100,6 +109,8 @@ def test_spellings_of_the_same_layer_are_equal() -> None:
         (lambda: Dropout(1), r"Dropout\(p=...\)"),
         (lambda: Dropout(-0.1), r"Dropout\(p=...\)"),
         (lambda: Dropout(float("nan")), r"Dropout\(p=...\)"),
+        (lambda: LeakyReLU(0), r"LeakyReLU\(slope=...\) must be at least 1.17549e-38"),
+        (lambda: LeakyReLU(float("inf")), r"LeakyReLU\(slope=...\)"),
         (lambda: Dense(0), r"Dense\(units=...\)"),
         (lambda: Dense(2.5), r"Dense\(units=...\)"),  # type: ignore[arg-type]
         (lambda: Sequential(ReLU(), 3), "item 1 is 3"),  # type: ignore[arg-type]

@@ -1,48 +1,15 @@
-"""ReLU, dropout, and the optimizers: value by value."""
+"""Dropout and the optimizers: value by value."""
 
 import numpy as np
 from kernel_case import EPS, Case, Out, Want, register, tolerance
-from layout import floats, gate, stored
+from layout import floats, stored
 
-from foveal.layers import Context, Dropout, LayerRandom, ReLU
+from foveal.layers import Context, Dropout, LayerRandom
 from foveal.optim import SGD, Adam, Momentum, Optimizer
 from foveal.shapes import padded_channels
 
 TRAIN = Context(training=True)
 PIECE = 1 << 14  # floats of one work item, parallel.inl.h
-
-
-def relu_forward(x: np.ndarray, batch: int | None = None) -> Case:
-    """x (N, count)."""
-    n = len(x) if batch is None else batch
-    y, _ = ReLU().forward(x[:n].astype(np.float64), {}, TRAIN)
-    args = {"x": x, "y": Out(x.size), "count": x.shape[1]}
-    return Case("relu_forward", args, {"y": Want(y)}, n)
-
-
-def relu_backward(y: np.ndarray, batch: int | None = None) -> Case:
-    n = len(y) if batch is None else batch
-    dy = floats(2, *y.shape)
-    dx, _ = ReLU().backward(dy[:n], y[:n], {}, TRAIN)
-    args = {"y": y, "dy": dy, "count": y.shape[1]}
-    return Case("relu_backward", args, {"dy": Want(dx)}, n)
-
-
-register("relu_forward", "one_register", lambda: relu_forward(gate(1, 1, 16)))
-register("relu_forward", "count_tail", lambda: relu_forward(gate(1, 3, PIECE + 48)))
-register("relu_forward", "batch_prefix", lambda: relu_forward(gate(1, 5, 48), 3))
-register("relu_backward", "one_register", lambda: relu_backward(gate(1, 1, 16)))
-register("relu_backward", "count_tail", lambda: relu_backward(gate(1, 3, PIECE + 48)))
-register("relu_backward", "batch_prefix", lambda: relu_backward(gate(1, 5, 48), 3))
-
-
-def normal_numbers(values: list[float]) -> np.ndarray:
-    return np.array([(values * 16)[:16]], np.float32)
-
-
-SPECIAL = [0.0, -0.0, 1.2e-38, -1.2e-38, np.inf, -np.inf, np.nan, 3e38, -3e38]
-register("relu_forward", "nan_and_infinity_pass", lambda: relu_forward(normal_numbers(SPECIAL)))
-register("relu_backward", "zeros_and_infinity_mask", lambda: relu_backward(normal_numbers(SPECIAL)))
 
 
 def dropout_forward(
@@ -84,8 +51,8 @@ def dropout_backward(count: int, p: float, images: int, batch: int) -> Case:
     mask = (np.random.default_rng(5).random((images, count)) >= p).astype(np.uint8)
     saved = np.where(mask[:batch], 1 / (1 - p), 0)
     dx, _ = Dropout(p).backward(dy[:batch].astype(np.float64), saved, {}, TRAIN)
-    args = {"mask": mask, "dy": dy, "count": count, "p": p}
-    return Case("dropout_backward", args, {"dy": Want(dx, tolerance(2, np.abs(dx)))}, batch)
+    args = {"mask": mask, "dy": dy, "dx": Out(dy.size), "count": count, "p": p}
+    return Case("dropout_backward", args, {"dx": Want(dx, tolerance(2, np.abs(dx)))}, batch)
 
 
 register("dropout_forward", "one_register", lambda: dropout_forward((1, 16, 1, 1), 0.5))

@@ -107,6 +107,20 @@ CASES: dict[str, Case] = {
     "relu_first": Case(_classified(ReLU(), Conv(16, 3)), (3, 6, 6)),
     "relu_after_pool": Case(_after_conv(fv.AvgPool2d(2), ReLU()), (1, 6, 6)),
     "relu_twice": Case(_after_conv(ReLU(), ReLU(), Conv(16, 3)), (1, 6, 6)),
+    "leaky_relu": Case(_after_conv(fv.LeakyReLU(0.1), Conv(16, 3), fv.LeakyReLU()), (1, 6, 6)),
+    "leaky_relu_after_dense": Case((Flatten(), Dense(21), fv.LeakyReLU(2.0), Dense(3)), (1, 4, 4)),
+    "gelu": Case(_after_conv(fv.GELU(), Conv(16, 3), fv.GELU()), (1, 6, 6)),
+    "gelu_first": Case(_classified(fv.GELU(), Conv(16, 3)), (3, 6, 6)),
+    "sigmoid": Case(_after_conv(fv.Sigmoid(), Conv(16, 3, padding=1), fv.Sigmoid()), (1, 6, 6)),
+    "sigmoid_of_padded_channels": Case((Conv(5, 3), fv.Sigmoid(), fv.GlobalAvgPool(), Dense(3)), (1, 6, 6)),
+    "sigmoid_after_dense": Case((Flatten(), Dense(21), fv.Sigmoid(), Dense(3)), (1, 4, 4)),
+    "sigmoid_after_flatten": Case((Conv(5, 3), Flatten(), fv.Sigmoid(), Dense(3)), (1, 6, 6)),
+    "sigmoid_first": Case(_classified(fv.Sigmoid(), Conv(16, 3, padding=1)), (3, 6, 6)),
+    "sigmoid_last": Case((Flatten(), Dense(3), fv.Sigmoid()), (1, 4, 4)),
+    "tanh": Case(_after_conv(fv.Tanh(), Conv(16, 3), fv.Tanh()), (1, 6, 6)),
+    "activations_and_batch_norm": Case(
+        _classified(UNBIASED, fv.BatchNorm(), fv.Tanh(), Conv(16, 3, bias=False), fv.BatchNorm(), fv.GELU()), (1, 7, 7)
+    ),
     "relu_after_flatten": Case((Conv(5, 3), Flatten(), ReLU(), Dense(3)), (1, 6, 6)),
 }
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from foveal.layers import (
+    GELU,
     AvgPool2d,
     BatchNorm,
     Context,
@@ -16,9 +17,12 @@ from foveal.layers import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LeakyReLU,
     MaxPool2d,
     ReLU,
+    Sigmoid,
     SoftmaxCrossEntropy,
+    Tanh,
 )
 
 torch = pytest.importorskip("torch")
@@ -143,6 +147,30 @@ def test_layers_without_settings() -> None:
     compare(ReLU(), lambda x, p: functional.relu(x), (2, 3, 4, 5))
     compare(Flatten(), lambda x, p: torch.flatten(x, 1), (2, 3, 4, 5))
     compare(GlobalAvgPool(), lambda x, p: x.mean(dim=(2, 3)), (2, 3, 4, 5))
+
+
+ACTIVATIONS: dict[str, tuple[Layer, Function]] = {
+    "leaky_relu": (LeakyReLU(), lambda x, p: functional.leaky_relu(x)),
+    "leaky_relu_slope": (LeakyReLU(0.3), lambda x, p: functional.leaky_relu(x, 0.3)),
+    "gelu": (GELU(), lambda x, p: functional.gelu(x)),
+    "sigmoid": (Sigmoid(), lambda x, p: torch.sigmoid(x)),
+    "tanh": (Tanh(), lambda x, p: torch.tanh(x)),
+}
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (4, 7)], ids=["images", "vectors"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name: str, shape: tuple[int, ...], dtype: Any) -> None:
+    compare(*ACTIVATIONS[name], shape, dtype=dtype)
+
+
+@pytest.mark.parametrize("layer", [ReLU(), LeakyReLU(0.3)], ids=lambda layer: layer.kind)
+def test_slopes_at_zero_are_pytorchs(layer: ReLU | LeakyReLU) -> None:
+    x = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    (functional.leaky_relu(x, layer.slope) if isinstance(layer, LeakyReLU) else functional.relu(x)).sum().backward()
+    y, saved = layer.forward(np.zeros((1, 3)), {}, Context())
+    np.testing.assert_array_equal(layer.backward(np.ones_like(y), saved, {}, Context())[0], x.grad.numpy())
 
 
 @pytest.mark.parametrize("size", [0.1, 1.0, 100.0])

@@ -1,6 +1,6 @@
 """Layers: one file per kind, spec and definition together."""
 
-from foveal.layers.activation import ReLU
+from foveal.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from foveal.layers.base import Context, Layer, LayerRandom, from_json, layer, to_json
 from foveal.layers.container import Sequential
 from foveal.layers.conv import Conv2d
@@ -11,6 +11,7 @@ from foveal.layers.norm import BatchNorm
 from foveal.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
 
 __all__ = [
+    "GELU",
     "AvgPool2d",
     "BatchNorm",
     "Context",
@@ -21,10 +22,13 @@ __all__ = [
     "GlobalAvgPool",
     "Layer",
     "LayerRandom",
+    "LeakyReLU",
     "MaxPool2d",
     "ReLU",
     "Sequential",
+    "Sigmoid",
     "SoftmaxCrossEntropy",
+    "Tanh",
     "from_json",
     "layer",
     "to_json",

@@ -12,11 +12,9 @@ from foveal.layers import (
     BatchNorm,
     Conv2d,
     Dense,
-    Dropout,
     Flatten,
     GlobalAvgPool,
     MaxPool2d,
-    ReLU,
 )
 from foveal.params import Storage
 from foveal.plan.lower import Backward, lower_python, lowers, new_value
@@ -46,11 +44,18 @@ def aligned(x: Value, b: Builder) -> Value:
     return x if x.stored % 16 == 0 else bordered(x, b, stored=padded_channels(x.stored))
 
 
+def in_place(dy: Gradient, y: Value, b: Builder) -> Buffer:
+    """Where a step leaves a gradient that it makes of dy value by value: in dy's place, unless others read that too."""
+    return b.buffer("dx", y.floats) if dy.shared else dy.buffer
+
+
 def unmasked(dy: Gradient, y: Value, b: Builder, *, relu: bool) -> Buffer:
     """The gradient before a fused ReLU, unless whoever computed it has applied the mask already."""
-    if relu and not dy.masked:
-        b.emit("relu_backward", y=y.buffer, dy=dy.buffer, count=y.floats)
-    return dy.buffer
+    if not relu or dy.masked:
+        return dy.buffer
+    dx = in_place(dy, y, b)
+    b.emit("relu_backward", y=y.buffer, dy=dy.buffer, dx=dx, count=y.floats)
+    return dx
 
 
 def bias_backward(bias: Buffer | None, dy: Buffer, y: Value, b: Builder) -> None:
@@ -146,33 +151,6 @@ def _matrix_layer(
 def lower_flatten(spec: Flatten, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
     """No step: the next Dense stores its weights in the order in which the image lies."""
     return replace(x, shape=spec.out_shape(x.shape)), lambda dy: dy
-
-
-@lowers(ReLU)
-def lower_relu(spec: ReLU, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
-    x = aligned(x, b)
-    y = replace(x, buffer=b.buffer("y", x.floats), rectified=b.fuse)
-    b.emit("relu_forward", x=x.buffer, y=y.buffer, count=x.floats)
-    return y, lambda dy: Gradient(unmasked(dy, y, b, relu=True), masked=False)
-
-
-@lowers(Dropout)
-def lower_dropout(spec: Dropout, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
-    x = aligned(x, b)
-    if not b.training or spec.p == 0:
-        return x, lambda dy: dy
-    y = replace(x, buffer=b.buffer("y", x.floats), rectified=False)
-    mask = b.buffer("mask", x.floats, dtype="uint8")
-    b.emit(
-        "dropout_forward", x=x.buffer, y=y.buffer, mask=mask, pixels=x.pixels, channels=x.stored, layer=b.k, p=spec.p,
-        flat=len(x.shape) == 1 and x.pixels > 1,
-    )  # fmt: skip
-
-    def backward(dy: Gradient) -> Gradient:
-        b.emit("dropout_backward", mask=mask, dy=dy.buffer, count=x.floats, p=spec.p)
-        return Gradient(dy.buffer)
-
-    return y, backward
 
 
 @lowers(BatchNorm)

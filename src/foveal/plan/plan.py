@@ -16,7 +16,8 @@ from foveal.layers import Sequential
 from foveal.layers.base import Layer, Shape
 from foveal.optim import Optimizer
 from foveal.params import Parameters, ParamLayout
-from foveal.plan import native as _native_lowerings  # noqa: F401  (registers them)
+from foveal.plan import elementwise as _elementwise_lowerings  # noqa: F401  (registers them)
+from foveal.plan import native as _native_lowerings  # noqa: F401
 from foveal.plan.arena import place
 from foveal.plan.bound import BoundProgram
 from foveal.plan.inout import InputOutput

@@ -109,10 +109,14 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Gradient:
-    """The gradient of a value, stored as the value is. `masked`: already 0 where the (rectified) value is not > 0."""
+    """The gradient of a value, stored as the value is. `masked`: already 0 where the (rectified) value is not > 0.
+
+    `shared`: another branch of the network reads it too, so whoever would change it in place writes elsewhere.
+    """
 
     buffer: Buffer
     masked: bool = False
+    shared: bool = False
 
 
 class Builder:

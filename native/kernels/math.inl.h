@@ -1,0 +1,90 @@
+// e^x in vectors and what activations make of it: own polynomials and basic operations only, one text for all targets,
+// so the same bits. Errors are a few units in the last place over the whole range (tests/native/activation_cases.py).
+namespace foveal {
+namespace FOVEAL_TARGET {
+namespace {
+
+FOVEAL_INLINE Reg minimum(Reg a, Reg b) { return b < a ? b : a; }  // a where a is no number
+FOVEAL_INLINE Reg magnitude(Reg x) { return (Reg)((WordReg)x & 0x7FFFFFFF); }
+FOVEAL_INLINE Reg unless_nan(Reg x, Reg y) { return x == x ? y : x; }  // one NaN for all processors: the one given
+
+// coefficients[0] + coefficients[1] x + ...
+template <int N>
+FOVEAL_INLINE Reg polynomial(Reg x, const float (&coefficients)[N]) {
+  Reg sum = broadcast(coefficients[N - 1]);
+  unroll<N - 1>([&](auto i) { sum = fma(sum, x, broadcast(coefficients[N - 2 - i])); });
+  return sum;
+}
+
+// e^x = 2^n (1 + rest) with |rest| < 1/2, for -104 <= x <= 0.
+struct Exponential {
+  IntReg n;
+  Reg rest;
+
+  FOVEAL_INLINE Reg power() const { return (Reg)((WordReg)(n + 127) << 23); }  // 2^n, where n >= -126
+  // factor e^x, in two steps: 2^n alone may be too small for a float
+  FOVEAL_INLINE Reg times(Reg factor) const {
+    const IntReg half = n >> 1;
+    const Reg first = (Reg)((WordReg)(half + 127) << 23), second = (Reg)((WordReg)(n - half + 127) << 23);
+    return fma(factor, rest, factor) * first * second;
+  }
+};
+
+// x = high + low, low being small: x = n ln 2 + r, |r| <= 0.37, and e^r - 1 = r + r² q(r).
+FOVEAL_INLINE Exponential exponential(Reg high, Reg low) {
+  constexpr float q[] = {0.5f, 0.16666667f, 0.041666403f, 0.0083332006f, 0.0013941805f, 0.00019949779f};
+  const Reg shift = broadcast(0x1.8p23f);  // adding it rounds to an integer, which then lies in the lowest bits
+  const Reg shifted = fma(high + low, broadcast(1.44269504f), shift), n = shifted - shift;
+  const Reg r = fma(n, broadcast(2.12194440e-4f), fma(n, broadcast(-0.693359375f), high)) + low;
+  return {(IntReg)((WordReg)shifted - (WordReg)shift), fma(r * r, polynomial(r, q), r)};
+}
+
+// 1 / (1 + e^-x), as e / (1 + e) with e = e^-|x| where x < 0, so that nothing cancels or overflows.
+FOVEAL_INLINE Reg sigmoid(Reg x) {
+  const Reg one = broadcast(1.0f);
+  const Reg e = exponential(-minimum(magnitude(x), broadcast(104.0f)), Reg{}).times(one);
+  const Reg positive = one / (one + e);
+  return unless_nan(x, x < Reg{} ? e * positive : positive);
+}
+
+// With d = e^-2|x| - 1, to which 1 is never added before it is subtracted: tanh |x| = -d / (2 + d).
+FOVEAL_INLINE Reg hyperbolic_tangent(Reg x) {
+  const Reg two = broadcast(2.0f);
+  const Exponential e = exponential(minimum(magnitude(x), broadcast(20.0f)) * -two, Reg{});  // beyond: 1 in float
+  const Reg power = e.power(), d = fma(power, e.rest, power - broadcast(1.0f)), y = d / (two + d);
+  return unless_nan(x, x < Reg{} ? y : -y);
+}
+
+// The normal distribution left of -t, t = |x|: Φ(-t) = tail e^(-t²/2), a smooth factor times what becomes small.
+struct NormalTail {
+  Reg t;               // at most 14.5, beyond which Φ(-t) is 0 in float
+  Reg tail;            // (1 / 2) erfcx(t / √2)
+  Exponential square;  // e^(-t²/2)
+};
+
+FOVEAL_INLINE NormalTail normal_tail(Reg x) {
+  constexpr float p[] = {0.11968733f,  0.11955869f, 0.11034903f,  0.07784125f, 0.09778813f,
+                         -0.08253308f, 0.19559386f, -0.23111376f, 0.11368422f, -0.020855682f};
+  const Reg t = minimum(magnitude(x), broadcast(14.5f));
+  const Reg v = broadcast(1.0f) / fma(t, broadcast(0.3f), broadcast(1.0f));
+  // t² to more digits than a float has, for e^ multiplies their error: head has 12 bits, so its square is exact
+  const Reg head = (Reg)((WordReg)t & 0xFFFFF000), half = broadcast(-0.5f);
+  return {t, v * polynomial(v, p), exponential(head * head * half, (t - head) * (t + head) * half)};
+}
+
+// x Φ(x), which is |x| Φ(-|x|) less than max(x, 0).
+FOVEAL_INLINE Reg gelu(Reg x) {
+  const NormalTail n = normal_tail(x);
+  return unless_nan(x, maximum(x, Reg{}) - n.square.times(n.t * n.tail));
+}
+
+// Φ(x) + x φ(x); at -t it is Φ(-t) - t φ(t), and the rest up to 1 at t.
+FOVEAL_INLINE Reg gelu_slope(Reg x) {
+  const NormalTail n = normal_tail(x);
+  const Reg left = n.square.times(fma(n.t, broadcast(-0.3989423f), n.tail));  // 1 / √(2π)
+  return unless_nan(x, x > Reg{} ? broadcast(1.0f) - left : left);
+}
+
+}  // namespace
+}  // namespace FOVEAL_TARGET
+}  // namespace foveal
