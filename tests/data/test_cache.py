@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foveal.data import cache, decode, load_dataset
-from foveal.data.sources import folder as folder_source
+from foveal.data import cache, decode, load_dataset, pipeline
+from foveal.data.sources import files
 
 MakeFolder = Callable[..., Path]
 PIXELS = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
@@ -21,11 +21,12 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of files of each call of decode_files."""
     counts: list[int] = []
 
-    def counted(paths, geometry):  # type: ignore[no-untyped-def]
-        counts.append(len(paths))
-        return decode.decode_files(paths, geometry)
+    def counted(*arguments):  # type: ignore[no-untyped-def]
+        results = pipeline.decode_files(*arguments)
+        counts.append(len(results))
+        return results
 
-    monkeypatch.setattr(folder_source, "decode_files", counted)
+    monkeypatch.setattr(files, "decode_files", counted)
     return counts
 
 
@@ -225,16 +226,17 @@ def test_an_error_that_may_pass_is_not_kept(
     make_folder: MakeFolder, decodings: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make_folder({"a": 4, "b": 4})
-    read = decode.read_pixels
+    read = decode.read_picture
 
-    def busy(path: Path, geometry: decode.Geometry) -> np.ndarray:
+    def busy(path: Path, wanted: decode.Wanted) -> decode.Picture:
         if path.name == "001.png":
             raise OSError(24, "Too many open files")
-        return read(path, geometry)
+        return read(path, wanted)
 
-    monkeypatch.setattr(decode, "read_pixels", busy)
-    assert load_dataset(root, skip_bad=True).unreadable == ("a/001.png", "b/001.png")
-    monkeypatch.setattr(decode, "read_pixels", read)
+    monkeypatch.setattr(pipeline, "read_picture", busy)
+    reason = "too many open files"
+    assert load_dataset(root, skip_bad=True).unreadable == (("a/001.png", reason), ("b/001.png", reason))
+    monkeypatch.setattr(pipeline, "read_picture", read)
     assert load_dataset(root, skip_bad=True).unreadable == ()
 
 

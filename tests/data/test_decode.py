@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from foveal.data import Preprocess, decode_image
-from foveal.data.decode import Geometry, choose_geometry, decode_files, read_header
+from foveal.data.decode import Geometry, Picture, Wanted, read_picture
+from foveal.data.images import Originals
+from foveal.data.pipeline import decode_files, originals, stack
 from foveal.errors import DataError
 
 RGB = np.random.default_rng(3).integers(0, 256, (6, 9, 3), np.uint8)
@@ -57,7 +59,7 @@ def test_alpha_over_white(tmp_path: Path, alpha: int) -> None:
 def test_grey_with_alpha_stays_grey(tmp_path: Path) -> None:
     image = Image.merge("LA", [Image.fromarray(RGB[..., 0]), Image.new("L", (9, 6), 0)])
     path = saved(tmp_path, image)
-    assert read_header(path).grey
+    assert read_picture(path, None).grey
     assert (decode_image(path, like(6, 9, 1)) == 255).all()
 
 
@@ -79,7 +81,7 @@ def test_palette_with_a_transparent_colour(tmp_path: Path) -> None:
 def test_one_bit(tmp_path: Path) -> None:
     image = Image.fromarray(RGB[..., 0] > 127)
     path = saved(tmp_path, image)
-    assert read_header(path).grey
+    assert read_picture(path, None).grey
     np.testing.assert_array_equal(decode_image(path, like(6, 9, 1))[..., 0], (RGB[..., 0] > 127) * 255)
 
 
@@ -95,7 +97,7 @@ def test_cmyk(tmp_path: Path) -> None:
 def test_sixteen_bits(tmp_path: Path, name: str) -> None:
     values = np.array([[0, 128, 129, 257], [32768, 65278, 65407, 65535]], np.uint16)
     path = saved(tmp_path, Image.fromarray(values), name)
-    assert read_header(path).grey
+    assert read_picture(path, None).grey
     expected = (values.astype(int) * 255 + 32767) // 65535
     np.testing.assert_array_equal(decode_image(path, like(2, 4, 1))[..., 0], expected)
     assert expected.tolist() == [[0, 0, 1, 1], [128, 254, 255, 255]]
@@ -123,8 +125,8 @@ def test_exif_orientation(tmp_path: Path, orientation: int, name: str) -> None:
     }[orientation]  # fmt: skip
     options = {"lossless": True, "exact": True} if name.endswith("webp") else {}
     path = saved(tmp_path, Image.fromarray(np.ascontiguousarray(stored)), name, exif=exif(orientation), **options)
-    header = read_header(path)
-    assert (header.height, header.width) == (6, 9)
+    picture = read_picture(path, 64)
+    assert (picture.height, picture.width) == (6, 9)
     np.testing.assert_array_equal(decode_image(path, like(6, 9, 3)), RGB)
 
 
@@ -155,16 +157,48 @@ def test_large_jpeg_decodes_at_reduced_scale_to_nearly_the_same(tmp_path: Path) 
     np.testing.assert_allclose(pixels, expected, atol=4)
 
 
-def test_every_thread_count_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = [saved(tmp_path, Image.fromarray(np.roll(RGB, i)), f"{i}.png") for i in range(9)]
-    results = []
+@pytest.mark.parametrize("wanted", [Geometry(5, 5, 3), Geometry(7, 5, 1), 5, 100, None], ids=str)
+def test_many_files_as_each_by_itself(tmp_path: Path, wanted: Wanted) -> None:
+    paths = [saved(tmp_path, Image.fromarray(np.roll(RGB, i)), f"{i}.png") for i in range(70)]
+    paths[33] = saved(tmp_path, Image.fromarray(RGB[..., 0]), "grey.png")
+    want = wanted if isinstance(wanted, Geometry) else Geometry(wanted or 6, wanted or 9, 3)
+    expected = np.stack([read_picture(path, want).pixels for path in paths])
     for threads in (1, 4):
-        monkeypatch.setattr("foveal.data.decode.default_threads", lambda threads=threads: threads)
-        pixels, bad = decode_files(paths, Geometry(5, 5, 3))
-        assert not bad
-        results.append(pixels)
-    np.testing.assert_array_equal(*results)
-    assert choose_geometry(paths, None) == Geometry(6, 9, 3)
+        told: list[int] = []
+        for files in (paths, [path.read_bytes() for path in paths]):
+            pictures = [p for p in decode_files(files, wanted, threads, told.append) if isinstance(p, Picture)]
+            assert len(pictures) == 70
+            assert originals(pictures).modes == {"L": 1, "RGB": 69}  # type: ignore[union-attr]
+            np.testing.assert_array_equal(stack(pictures, wanted), expected)
+        assert told[-1] == 70
+
+
+@pytest.mark.parametrize("colours", [False, True])
+@pytest.mark.parametrize("other", [(6, 9), (9, 6), (64, 64), (65, 20), (300, 200)])
+def test_the_size_of_all_is_settled_at_the_end(tmp_path: Path, other: tuple[int, int], colours: bool) -> None:
+    """As if the files' headers had been read first: nothing of an image is lost before all are known."""
+    random, grey = np.random.default_rng(1), Image.fromarray(RGB[..., 0])
+    odd = Image.fromarray(random.integers(0, 256, (*other, 3) if colours else other, np.uint8))
+    translucent = Image.merge("LA", [grey, Image.fromarray(RGB[..., 1])])
+    deep = Image.fromarray(RGB[..., 0].astype(np.uint16) * 200)
+    images = [grey, grey.convert("1"), translucent, deep, odd]
+    paths = [saved(tmp_path, image, f"{i}.png") for i, image in enumerate(images)]
+    paths.append(saved(tmp_path, grey, "transparent.png", transparency=int(RGB[0, 0, 0])))
+    side = Geometry(6, 9, 1) if other == (6, 9) else Geometry(64, 64, 1)
+    want = Geometry(side.height, side.width, 3 if colours else 1)
+    pictures = [p for p in decode_files(paths, None, 2) if isinstance(p, Picture)]
+    np.testing.assert_array_equal(stack(pictures, None), np.stack([read_picture(path, want).pixels for path in paths]))
+
+
+def test_what_the_files_were_like(tmp_path: Path) -> None:
+    sizes = [(9, 6), (100, 2), (30, 20), (20, 30), (8, 8)]
+    paths = [saved(tmp_path, Image.new("RGB", size), f"{i}.bmp") for i, size in enumerate(sizes)]
+    paths[2] = saved(tmp_path, Image.new("L", (20, 30)), "turned.jpg", exif=exif(6))
+    facts = originals([p for p in decode_files(paths, 4, 1) if isinstance(p, Picture)])
+    assert facts is not None
+    assert (facts.smallest, facts.median, facts.largest) == ((9, 6), (100, 2), (30, 20))
+    assert facts.formats == {"BMP": 4, "JPEG": 1}
+    assert Originals.from_json(facts.to_json()) == facts
 
 
 @pytest.mark.parametrize("name", ["image.png", "image.jpg", "image.gif", "image.bmp", "image.tif", "image.webp"])

@@ -56,12 +56,22 @@ def test_dot_files_and_other_files(make_folder: MakeFolder) -> None:
     assert "a/deeper/x.PNG" in data.train.paths
     assert len(data.train) == 7
     assert "ignored, not images in a class folder (2): readme.md, a/Thumbs.db" in data.notes
+    assert "ignored, hidden (2): .git, a/.hidden.png" in data.notes
 
 
 def test_a_folder_that_contains_itself(make_folder: MakeFolder) -> None:
     root = make_folder({"a": 2, "b": 2})
     (root / "a" / "again").symlink_to(root / "a", target_is_directory=True)
     assert len(load_dataset(root, validation=0, test=0).train) == 4
+
+
+def test_folders_below_a_lone_one(make_folder: MakeFolder) -> None:
+    data = load_dataset(make_folder({"deep/pets/a": 3, "deep/pets/b": 3}), validation=0, test=0)
+    assert data.class_names == ("a", "b")
+    assert data.train.paths is not None
+    assert data.train.paths[0] == "a/000.png"
+    assert data.originals is not None
+    assert (data.originals.smallest, data.originals.largest, data.originals.modes) == ((8, 8), (8, 8), {"RGB": 6})
 
 
 def test_a_pipe_is_not_waited_for(make_folder: MakeFolder) -> None:
@@ -153,7 +163,7 @@ def test_skip_bad_leaves_them_out_and_says_so(make_folder: MakeFolder, cache: bo
     (root / "a" / "004.png").write_bytes(b"nonsense")
     for _ in range(2):  # the second time from the cache
         data = load_dataset(root, validation=0, test=0, skip_bad=True, cache=cache)
-        assert data.unreadable == ("a/004.png",)
+        assert data.unreadable == (("a/004.png", "not an image that Pillow knows"),)
         assert data.train.counts == (5, 3)
         assert "left out, unreadable (1): a/004.png" in data.notes
     with pytest.raises(DataError, match=r"a/004\.png \(not an image that Pillow knows\)"):

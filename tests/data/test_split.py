@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveal.data import Images, load_dataset
-from foveal.data.split import equal_groups, split_by_class
+from foveal.data.duplicates import equal_groups
+from foveal.data.split import split_by_class
 from foveal.errors import DataError, UsageError
 
 
@@ -101,8 +102,16 @@ def test_notes_count_duplicates_and_contradicting_labels() -> None:
     x[1], x[3] = x[0], x[2]  # another label; 5 = 7 the same label
     x[7] = x[5]
     data = load_dataset((x, np.arange(40) % 2))
-    assert data.duplicates == 3
-    assert data.notes == ("exact duplicates: 3; 2 of them with another label",)
+    assert (data.duplicates.count, data.duplicates.contradicting) == (3, 2)
+    assert data.notes == (
+        "exact duplicates: 3; 2 of them with another label (train[0] = train[1], train[2] = train[3])",
+    )
+    assert [[tuple(copy) for copy in group] for group in data.duplicates.groups] == [
+        [("train[0]", "0", "train"), ("train[1]", "1", "train")],
+        [("train[2]", "0", "train"), ("train[3]", "1", "train")],
+        [("train[5]", "1", "train"), ("train[7]", "1", "train")],
+    ]
+    assert data.duplicates.contradictions == data.duplicates.groups[:2]
     parts = [set(map(bytes, part.pixels)) for part in data.parts.values()]
     assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
 
@@ -114,6 +123,11 @@ def test_leaks_of_a_given_split_are_reported(tmp_path_factory: pytest.TempPathFa
     np.savez(path, x_train=x, y_train=y, x_test=x[:6], y_test=y[:6])
     data = load_dataset(path, validation=0)
     assert "6 images of the test part are also in the train part" in data.notes
+    assert data.duplicates.across_parts == {"test in train": 6}
+    assert data.duplicates.to_json()["groups"][1] == [
+        {"path": "train[1]", "label": "1", "part": "train"},
+        {"path": "test[1]", "label": "1", "part": "test"},
+    ]
     assert data.test is not None
     assert len(data.test) == 6
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION: Final = 1  # of file format and decoding; a new number leaves old files to be removed as the least used
+VERSION: Final = 2  # of file format and decoding; a new number leaves old files to be removed as the least used
 LARGE: Final = 64 << 20  # bytes of pixels from which a file is mapped rather than read
 LIMIT: Final = 4 << 30  # bytes of all files together
 TICK: Final = 2_000_000_000  # nanoseconds: the coarsest clock of a file system (FAT)
@@ -45,9 +45,9 @@ def cache_key(root: Path, names: Sequence[str], request: Mapping[str, Any]) -> s
     digest = hashlib.sha256(json.dumps([VERSION, request], sort_keys=True).encode())
     youngest = 0
     for name in names:
-        stat = os.stat(f"{root}/{name}")  # noqa: PTH116 (a Path for each file would take most of the time)
+        stat = os.stat(os.path.join(root, name))  # noqa: PTH116, PTH118 (Paths would take most of the time)
         facts = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        digest.update(os.fsencode(name) + b"\0" + f"{facts}\n".encode())
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + f"{facts}\n".encode())
         youngest = max(youngest, stat.st_mtime_ns, stat.st_ctime_ns)
     return digest.hexdigest()[:40] if youngest <= time.time_ns() - TICK else None
 

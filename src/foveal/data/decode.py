@@ -1,15 +1,15 @@
-"""Image files → uint8 pixels, by Pillow, the same for training and for prediction.
+"""One image file → uint8 pixels, by Pillow, the same for training and for prediction.
 
 The order: open (a large JPEG at reduced scale), turn as EXIF says, 16-bit grey → 8 bit, transparency over white,
-colours as the geometry wants, the largest centred part of the wanted shape resized to the wanted size (that is: the
-shorter side resized, then the centre cut out).
+colours as wanted, the largest centred part of the wanted shape resized to the wanted size (that is: the shorter side
+resized, then the centre cut out).
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from foveal.data.preprocess import Preprocess
 from foveal.errors import DataError
-from foveal.kernels.machine import default_threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image  # Pillow is imported where images are decoded, so that `import foveal` is quick
@@ -48,13 +47,24 @@ class Geometry:
     channels: int
 
 
-@dataclass(frozen=True)
-class Header:
-    """What the first bytes of an image file say: size in pixels, upright, and whether it is grey."""
+# What is asked of a decoded image: all of it; or a side in pixels, that of a square; or None: the image's own size if
+# that is at most 64, else a square of 64. Without a Geometry a grey image has one channel.
+Wanted = Geometry | int | None
 
-    height: int
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One decoded file: uint8 pixels (H, W, C); and the file's own upright width and height, Pillow's format and mode."""
+
+    pixels: NDArray[np.uint8]
     width: int
-    grey: bool
+    height: int
+    format: str
+    mode: str
+
+    @property
+    def grey(self) -> bool:
+        return self.mode in _GREY_MODES
 
 
 @dataclass(frozen=True)
@@ -75,65 +85,60 @@ def decoder() -> str:
 def decode_image(path: str | Path, preprocess: Preprocess) -> NDArray[np.uint8]:
     """The uint8 (H, W, C) pixels of an image file, as the network of `preprocess` takes it. Raises DataError."""
     geometry = Geometry(preprocess.height, preprocess.width, preprocess.channels)
-    with _own_warnings():
-        pixels = _attempt(lambda: read_pixels(Path(path), geometry))
-    if isinstance(pixels, Unreadable):
-        raise DataError(f"{path} cannot be read: {pixels.reason}")
-    return pixels
+    with own_warnings():
+        picture = attempt(lambda: read_picture(Path(path), geometry))
+    if isinstance(picture, Unreadable):
+        raise DataError(f"{path} cannot be read: {picture.reason}")
+    return picture.pixels
 
 
-def decode_files(paths: Sequence[Path], geometry: Geometry) -> tuple[NDArray[np.uint8], dict[int, Unreadable]]:
-    """All files, with all threads there are → pixels uint8 (N, H, W, C), and what could not be read, by position."""
-    pixels = np.zeros((len(paths), geometry.height, geometry.width, geometry.channels), np.uint8)
-    bad: dict[int, Unreadable] = {}
-    for i, decoded in enumerate(_in_threads(lambda path: read_pixels(path, geometry), paths)):
-        if isinstance(decoded, Unreadable):
-            bad[i] = decoded
-        else:
-            pixels[i] = decoded
-    return pixels, bad
+def read_picture(file: Path | bytes, wanted: Wanted) -> Picture:
+    """Decode one file, or the bytes of one. Raises whatever Pillow raises."""
+    from PIL import Image
+
+    with Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
+        own, mode = _upright_size(image), image.mode
+        geometry = _geometry(wanted, own, 1 if mode in _GREY_MODES else 3)
+        # libjpeg shrinks by 2, 4 or 8 while decoding; twice the final size is left for the resampling to work on
+        room = 2 * max(geometry.height, geometry.width)
+        if min(image.size) >= 2 * room:
+            image.draft(None, (room, room))
+        image.load()
+        flat = _over_white(_eight_bits(_turn(image)))
+        kind = "L" if geometry.channels == 1 else "RGB"
+        fitted = fit(flat if flat.mode == kind else flat.convert(kind), geometry)
+        pixels = np.frombuffer(fitted.tobytes(), np.uint8).reshape(geometry.height, geometry.width, geometry.channels)
+        return Picture(pixels, *own, image.format or "", mode)
 
 
-def choose_geometry(paths: Sequence[Path], size: int | None) -> Geometry | None:
-    """The geometry for a set of files, from their headers; None if none of them can be read.
+def fit(image: "Image", geometry: Geometry) -> "Image":
+    """The largest centred part with the geometry's aspect ratio, resized to it with an antialiased bilinear filter."""
+    from PIL.Image import Resampling
 
-    `size` × `size`; without it the images' own size when all agree and it is at most 64, else 64 × 64. One channel only
-    if all images are grey.
-    """
-    headers = [header for header in _in_threads(read_header, paths) if isinstance(header, Header)]
-    if not headers:
-        return None
-    channels = 1 if all(header.grey for header in headers) else 3
-    sizes = {(header.height, header.width) for header in headers}
-    if size is None and len(sizes) == 1 and max(max(sizes)) <= DEFAULT_SIDE:
-        return Geometry(*sizes.pop(), channels)
-    side = size or DEFAULT_SIDE
+    size = (geometry.width, geometry.height)
+    if image.size == size:
+        return image
+    scale = min(image.width / geometry.width, image.height / geometry.height)
+    left, top = (image.width - scale * geometry.width) / 2, (image.height - scale * geometry.height) / 2
+    box = (max(left, 0.0), max(top, 0.0), min(image.width - left, image.width), min(image.height - top, image.height))
+    return image.resize(size, Resampling.BILINEAR, box)
+
+
+def _geometry(wanted: Wanted, own: tuple[int, int], channels: int) -> Geometry:
+    """own: width and height of the file."""
+    if isinstance(wanted, Geometry):
+        return wanted
+    if wanted is None and max(own) <= DEFAULT_SIDE:
+        return Geometry(own[1], own[0], channels)
+    side = wanted or DEFAULT_SIDE
     return Geometry(side, side, channels)
 
 
-def read_header(path: Path) -> Header:
-    """Size and kind of an image file, without its pixels. Raises whatever Pillow raises."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        turned = image.format != "TIFF" and _orientation(image) >= 5  # Pillow turns TIFF itself, its size included
-        width, height = image.size[::-1] if turned else image.size
-        return Header(height, width, image.mode in _GREY_MODES)
-
-
-def read_pixels(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
-    """The uint8 (H, W, C) pixels of one file. Raises whatever Pillow raises."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        # libjpeg shrinks by 2, 4 or 8 while decoding; twice the final size is left for the resampling to work on
-        room = 2 * max(geometry.height, geometry.width)
-        image.draft(None, (room, room))
-        image.load()
-        upright = _turn(image)
-        flat = _over_white(_eight_bits(upright)).convert("L" if geometry.channels == 1 else "RGB")
-        pixels = np.asarray(_fit(flat, geometry), np.uint8)
-    return pixels.reshape(geometry.height, geometry.width, geometry.channels)
+def _upright_size(image: "Image") -> tuple[int, int]:
+    """Width and height as EXIF turns them; Pillow turns TIFF itself, its size included."""
+    turned = image.format != "TIFF" and _orientation(image) >= 5
+    width, height = image.size[::-1] if turned else image.size
+    return width, height
 
 
 def _orientation(image: "Image") -> int:
@@ -159,10 +164,14 @@ def _eight_bits(image: "Image") -> "Image":
         raise ValueError("its pixels are floating-point numbers")
     if not image.mode.startswith("I"):
         return image
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("its pixels have more than 16 bits")
-    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    scaled = values.astype(np.uint32)  # changed in place: an image may be large
+    scaled *= 255
+    scaled += 32767
+    scaled //= 65535
+    return Image.fromarray(scaled.astype(np.uint8))
 
 
 def _over_white(image: "Image") -> "Image":
@@ -174,26 +183,7 @@ def _over_white(image: "Image") -> "Image":
     return Image.alpha_composite(Image.new("RGBA", colour.size, (255, 255, 255, 255)), colour)
 
 
-def _fit(image: "Image", geometry: Geometry) -> "Image":
-    """The largest centred part with the geometry's aspect ratio, resized to it with an antialiased bilinear filter."""
-    from PIL.Image import Resampling
-
-    size = (geometry.width, geometry.height)
-    if image.size == size:
-        return image
-    scale = min(image.width / geometry.width, image.height / geometry.height)
-    left, top = (image.width - scale * geometry.width) / 2, (image.height - scale * geometry.height) / 2
-    box = (max(left, 0.0), max(top, 0.0), min(image.width - left, image.width), min(image.height - top, image.height))
-    return image.resize(size, Resampling.BILINEAR, box)
-
-
-def _in_threads(read: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T | Unreadable]:
-    """read(path) of each path, in order, or why it failed. Pillow decodes with the interpreter's lock released."""
-    with _own_warnings(), ThreadPoolExecutor(default_threads()) as threads:
-        yield from threads.map(lambda path: _attempt(lambda: read(path)), paths)
-
-
-def _attempt(read: Callable[[], T]) -> T | Unreadable:
+def attempt(read: Callable[[], T]) -> T | Unreadable:
     """Pillow's readers raise nearly anything for damaged files; running out of memory is not the file's fault."""
     try:
         return read()
@@ -218,7 +208,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _own_warnings() -> Iterator[None]:
+def own_warnings() -> Iterator[None]:
     """Pillow warns of odd metadata and large images; what matters is refused by name instead."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -4,12 +4,14 @@ N images, H height, W width, C channels (1 grey, 3 colour), K classes.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foveal.data.duplicates import Duplicates
 from foveal.data.preprocess import Preprocess
 from foveal.errors import DataError
 
@@ -72,6 +74,37 @@ def _is_run(index: NDArray[np.int64]) -> bool:
 
 
 @dataclass(frozen=True)
+class Originals:
+    """How the readable image files were before decoding.
+
+    (width, height) in pixels, upright, of the smallest, the median and the largest by area; and how many files there
+    are of each of Pillow's formats and modes.
+    """
+
+    smallest: tuple[int, int]
+    median: tuple[int, int]
+    largest: tuple[int, int]
+    formats: Mapping[str, int]
+    modes: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "smallest": list(self.smallest),
+            "median": list(self.median),
+            "largest": list(self.largest),
+            "formats": dict(self.formats),
+            "modes": dict(self.modes),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Originals":
+        """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for another record."""
+        (a, b), (c, d), (e, f) = (map(int, record[key]) for key in ("smallest", "median", "largest"))
+        formats, modes = ({str(k): int(n) for k, n in record[key].items()} for key in ("formats", "modes"))
+        return cls((a, b), (c, d), (e, f), formats, modes)
+
+
+@dataclass(frozen=True)
 class Split:
     """How the parts of a dataset came about.
 
@@ -101,7 +134,8 @@ class Dataset:
 
     name: short, for names of run folders. validation, test: None where there is none.
     fingerprint: sha256 (hex) of all parts before the split. notes: things worth telling the user, one line each.
-    duplicates: images whose pixels equal those of an image before them. unreadable: files that were dropped.
+    duplicates: equal images among all that were read. unreadable: (path, reason) of each file that was left out.
+    originals: how the image files were; None for arrays, which are as they are.
     """
 
     name: str
@@ -113,8 +147,9 @@ class Dataset:
     fingerprint: str
     split: Split
     notes: tuple[str, ...] = ()
-    duplicates: int = 0
-    unreadable: tuple[str, ...] = ()
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    unreadable: tuple[tuple[str, str], ...] = ()
+    originals: Originals | None = None
 
     @property
     def parts(self) -> dict[str, Images]:

@@ -10,10 +10,11 @@ import numpy as np
 
 from foveal.checks import integer
 from foveal.data.decode import Geometry
+from foveal.data.duplicates import Duplicates, Index, equal_groups, find_duplicates
 from foveal.data.images import Dataset, Images, Split
 from foveal.data.preprocess import Preprocess, measure
-from foveal.data.sources import ReadOptions, SourceData, first_few, from_arrays, read_source
-from foveal.data.split import Index, check_fractions, equal_groups, split_by_class
+from foveal.data.sources import Progress, ReadOptions, SourceData, first_few, from_arrays, read_source
+from foveal.data.split import check_fractions, split_by_class
 from foveal.errors import DataError, UsageError
 
 _LARGEST_SIZE: Final = 4096
@@ -29,24 +30,29 @@ def load_dataset(
     seed: int = 0,
     skip_bad: bool = False,
     cache: bool = True,
+    threads: int | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Read images with labels, and split them unless they come with a split.
 
-    source: a path (a folder of class folders, IDX, .npz), "digits" (built in), or arrays (x, y) with x uint8 (N, H, W)
-    or (N, H, W, 1 or 3), y integers (N,).
+    source: a path (a folder of class folders, the same in a zip or tar archive, IDX, .npz), "digits" (built in), or
+    arrays (x, y) with x uint8 (N, H, W) or (N, H, W, 1 or 3), y integers (N,).
     validation, test: fractions of each class to set apart, drawn by the seed; 0: none. What the source has split stays
     so; if it has test images but no validation images, these come out of its training images.
     size: the shorter side of image files in pixels; by default their own if all agree on at most 64, else 64.
     skip_bad: leave out unreadable files. cache: keep decoded files on disk.
+    threads: that decode image files (None: all there are). progress: is called now and then while they do, with the
+    number of images that are decoded and the part of the source that is read, from 0 to 1.
 
     Raises DataError for data that cannot be read or make no sense, UsageError for arguments that do not.
     """
     check_fractions([("validation", validation), ("test", test)])
     if size is not None:
         size = integer(size, "size", 1, _LARGEST_SIZE)
-    data = _read(source, ReadOptions(size, None, skip_bad, cache))
+    data = _read(source, ReadOptions(size, None, skip_bad, cache, threads, progress))
     _check_classes(data)
     groups = equal_groups(*(part.pixels for part in data.parts.values()))
+    duplicates = find_duplicates(data.parts, groups)
     parts, split, notes = _split(data.parts, groups, validation, test, seed)
     mean, deviation = measure(parts["train"].pixels)
     height, width, channels = parts["train"].pixels.shape[1:]
@@ -59,9 +65,10 @@ def load_dataset(
         preprocess=Preprocess(height, width, channels, mean, deviation, data.resample),
         fingerprint=_fingerprint(data.parts),
         split=split,
-        notes=(*data.notes, *_duplicate_notes(data.parts, groups), *notes),
-        duplicates=int((groups != np.arange(len(groups))).sum()),
+        notes=(*data.notes, *_duplicate_notes(duplicates), *notes),
+        duplicates=duplicates,
         unreadable=data.unreadable,
+        originals=data.originals,
     )
 
 
@@ -72,6 +79,8 @@ def load_images(
     *,
     skip_bad: bool = False,
     cache: bool = True,
+    threads: int | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Images, str]:
     """(images, fingerprint of all that was read) for a network that exists, to evaluate it.
 
@@ -79,7 +88,7 @@ def load_images(
     DataError if the source has another class, or arrays of another shape.
     """
     geometry = Geometry(preprocess.height, preprocess.width, preprocess.channels)
-    data = _read(source, ReadOptions(None, geometry, skip_bad, cache))
+    data = _read(source, ReadOptions(None, geometry, skip_bad, cache, threads, progress))
     images = data.parts.get("test") or _joined(data.parts)
     unknown = [name for name, count in zip(images.class_names, images.counts, strict=True) if count]
     unknown = [name for name in unknown if name not in class_names]
@@ -151,28 +160,15 @@ def _split(
     return parts, split, notes
 
 
-def _duplicate_notes(parts: Mapping[str, Images], groups: Index) -> Iterable[str]:
-    labels, part_of, names = _labels_and_parts(parts)
-    copies = np.flatnonzero(groups != np.arange(len(groups)))
-    if not len(copies):
+def _duplicate_notes(duplicates: Duplicates) -> Iterable[str]:
+    if not duplicates.count:
         return
-    other = copies[labels[copies] != labels[groups[copies]]]
-    contradicting = f"; {len(other)} of them with another label" if len(other) else ""
-    shown = f" ({first_few(f'{names[i]} = {names[groups[i]]}' for i in other)})" if len(other) and names else ""
-    yield f"exact duplicates: {len(copies)}{contradicting}{shown}"
-    for later, part in enumerate(parts):
-        for earlier, before in list(enumerate(parts))[:later]:
-            first_ones = np.flatnonzero(part_of == earlier)
-            count = int(np.isin(groups[copies[part_of[copies] == later]], first_ones).sum())
-            if count:
-                yield f"{count} images of the {part} part are also in the {before} part"
-
-
-def _labels_and_parts(parts: Mapping[str, Images]) -> tuple[Any, Any, list[str]]:
-    labels = np.concatenate([part.labels for part in parts.values()])
-    part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
-    names = [name for part in parts.values() for name in part.paths or ()]
-    return labels, part_of, names
+    contradicting = f"; {duplicates.contradicting} of them with another label" if duplicates.contradicting else ""
+    named = [first_few((copy.path for copy in group), between=" = ") for group in duplicates.contradictions]
+    yield f"exact duplicates: {duplicates.count}{contradicting}" + (f" ({first_few(named)})" if named else "")
+    for which, count in duplicates.across_parts.items():
+        later, earlier = which.split(" in ")
+        yield f"{count} images of the {later} part are also in the {earlier} part"
 
 
 def _fingerprint(parts: Mapping[str, Images]) -> str:

@@ -1,25 +1,15 @@
-"""Splitting by class, with equal images on one side; and finding equal images."""
+"""Splitting by class, with equal images on one side."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveal.checks import real
+from foveal.data.duplicates import Index
 from foveal.data.images import Images
 from foveal.errors import DataError, UsageError
 from foveal.rng import permutation, stream_key
-
-Index = NDArray[np.int64]
-
-
-def equal_groups(*parts: NDArray[np.uint8]) -> Index:
-    """uint8 (N, H, W, C) each, one after another → for each image the position of the first one with equal pixels."""
-    first: dict[bytes, int] = {}
-    hashes = (hashlib.sha256(image.data).digest() for pixels in parts for image in pixels)
-    count = sum(len(pixels) for pixels in parts)
-    return np.fromiter((first.setdefault(h, i) for i, h in enumerate(hashes)), np.int64, count)
 
 
 def split_by_class(

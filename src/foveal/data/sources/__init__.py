@@ -6,10 +6,12 @@ from typing import Final
 
 from foveal.data.sources import digits, folder, idx, npz
 from foveal.data.sources.arrays import from_arrays
-from foveal.data.sources.base import PARTS, ReadOptions, Source, SourceData, first_few
+from foveal.data.sources.base import PARTS, Progress, ReadOptions, Source, SourceData, first_few
 from foveal.errors import DataError
 
-__all__ = ["PARTS", "SOURCES", "ReadOptions", "Source", "SourceData", "first_few", "from_arrays", "read_source"]
+__all__ = [
+    "PARTS", "SOURCES", "Progress", "ReadOptions", "Source", "SourceData", "first_few", "from_arrays", "read_source",
+]  # fmt: skip
 
 # Asked in this order: a folder of IDX files is also a folder.
 SOURCES: Final[tuple[Source, ...]] = (idx.SOURCE, npz.SOURCE, folder.SOURCE)

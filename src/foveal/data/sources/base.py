@@ -5,35 +5,56 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from foveal.data.decode import Geometry
-from foveal.data.images import Images
+from foveal.data.decode import Geometry, Wanted
+from foveal.data.images import Images, Originals
+from foveal.kernels import resolve_threads
 
 PARTS: Final = ("train", "validation", "test")
+
+# is called now and then while image files are decoded: how many are, and what part of the source is read, 0 to 1
+Progress = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
 class ReadOptions:
     """How to read. size: of the shorter side, in pixels (None: decide); geometry: the exact size and channels, when a
-    model prescribes them. skip_bad: drop unreadable files instead of refusing; cache: keep decoded pixels on disk."""
+    model prescribes them. skip_bad: drop unreadable files instead of refusing; cache: keep decoded pixels on disk.
+    threads: that decode (None: as many as there are); progress: see `Progress`."""
 
     size: int | None = None
     geometry: Geometry | None = None
     skip_bad: bool = False
     cache: bool = True
+    threads: int | None = None
+    progress: Progress | None = None
+
+    @property
+    def wanted(self) -> Wanted:
+        return self.geometry or self.size
+
+    @property
+    def thread_count(self) -> int:
+        return resolve_threads(self.threads)
+
+    def tell(self, images: int, share: float) -> None:
+        if self.progress is not None:
+            self.progress(images, share)
 
 
 @dataclass(frozen=True)
 class SourceData:
     """What a source holds: its parts as they came; only "train" when it has no split.
 
-    name: short. resample: as in Preprocess. unreadable: files that were dropped. notes: a line each for the user.
+    name: short. resample: as in Preprocess. notes: a line each for the user. unreadable: (path, reason) of each file
+    that was dropped. originals: how the image files were, None without any.
     """
 
     name: str
     parts: dict[str, Images]
     resample: str
     notes: tuple[str, ...] = ()
-    unreadable: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+    originals: Originals | None = None
 
 
 @dataclass(frozen=True)
@@ -52,8 +73,8 @@ def short_name(text: str) -> str:
     return kept.strip("-.") or "data"
 
 
-def first_few(names: Iterable[str], show: int = 3) -> str:
+def first_few(names: Iterable[str], show: int = 3, between: str = ", ") -> str:
     """ "a, b, c and 7 more": names as a message shows them; bytes that are no text become "?"."""
     listed = [name.encode("utf-8", "replace").decode() for name in names]
     more = f" and {len(listed) - show} more" if len(listed) > show else ""
-    return ", ".join(listed[:show]) + more
+    return between.join(listed[:show]) + more
