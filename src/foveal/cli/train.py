@@ -25,8 +25,8 @@ def train(data: str | None, resume: str | None, out: str | None, as_json: bool, 
 
     With --resume: go on with a run; DATA then only says where the images are now, if they have moved.
 
-    DATA: a folder of class folders (or of train/, val/ and test/ with class folders in them), IDX files as MNIST has
-    them, an .npz archive, or digits, which is built in.
+    DATA: a folder of class folders (or of train/, val/ and test/ with class folders in them), the same in a .zip or
+    .tar archive (.tar.gz, .tar.bz2, .tar.xz), IDX files as MNIST has them, an .npz file, or digits, which is built in.
 
     \b
     Example:
@@ -61,7 +61,7 @@ def train(data: str | None, resume: str | None, out: str | None, as_json: bool, 
     elif isinstance(settings.get("epochs"), More):
         raise UsageError("--epochs +N is for --resume, which adds to what there is")
     elif data is None:
-        raise UsageError("train needs DATA: a folder of class folders, IDX files, an .npz archive, or digits")
+        raise UsageError("train needs DATA: a folder or an archive of class folders, IDX files, an .npz file, or digits")
     else:
         run = fit_settings(TrainSettings(**settings), data, run_dir=out, watch=watch)
     summary = {**run.summary(), "seconds": round(time.monotonic() - STARTED, 3)}

@@ -54,7 +54,7 @@ Wanted = Geometry | int | None
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One decoded file: uint8 pixels (H, W, C); and the file's own upright width and height, Pillow's format and mode."""
+    """One decoded file: uint8 pixels (H, W, C); and its own upright width and height, Pillow's format and mode."""
 
     pixels: NDArray[np.uint8]
     width: int

@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 from typing import Final
 
-from foveal.data.sources import digits, folder, idx, npz
+from foveal.data.sources import archive, digits, folder, idx, npz
 from foveal.data.sources.arrays import from_arrays
 from foveal.data.sources.base import PARTS, Progress, ReadOptions, Source, SourceData, first_few
 from foveal.errors import DataError
@@ -14,7 +14,7 @@ __all__ = [
 ]  # fmt: skip
 
 # Asked in this order: a folder of IDX files is also a folder.
-SOURCES: Final[tuple[Source, ...]] = (idx.SOURCE, npz.SOURCE, folder.SOURCE)
+SOURCES: Final[tuple[Source, ...]] = (idx.SOURCE, npz.SOURCE, folder.SOURCE, archive.SOURCE)
 
 
 def read_source(path: str | Path, options: ReadOptions) -> SourceData:

@@ -75,12 +75,12 @@ def cached(
         bad = {int(i): Unreadable(reason) for i, reason in record["bad"].items()}
         return Decoded(pixels, bad, Originals.from_json(record["originals"])), record["more"]
     decoded, more = decode()
-    if key and len(decoded.pixels) and decoded.originals and (not decoded.bad or options.skip_bad):
-        if not any(why.passing for why in decoded.bad.values()):
-            bad_reasons = {i: why.reason for i, why in decoded.bad.items()}
-            record = {"bad": bad_reasons, "originals": decoded.originals.to_json(), "more": more}
-            decoded = Decoded(cache.store(folder, key, record, decoded.pixels), decoded.bad, decoded.originals)
-    return decoded, more
+    pixels, bad, facts = decoded.pixels, decoded.bad, decoded.originals
+    lasting = (not bad or options.skip_bad) and not any(why.passing for why in bad.values())
+    if key and facts and lasting:
+        record = {"bad": {i: why.reason for i, why in bad.items()}, "originals": facts.to_json(), "more": more}
+        pixels = cache.store(folder, key, record, pixels)
+    return Decoded(pixels, bad, facts), more
 
 
 def source_data(name: str, place: str, listing: Listing, decoded: Decoded, options: ReadOptions) -> SourceData:

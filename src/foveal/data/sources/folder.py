@@ -20,7 +20,7 @@ def read(path: Path, options: ReadOptions) -> SourceData:
     """Decode every image below the class folders. Raises DataError, naming what is wrong: no class folders, empty ones,
     two folders for one part, or unreadable files (unless options.skip_bad)."""
     listing = list_images(_Folder(str(path), ""))
-    return read_files(short_name(path.resolve().name), str(path), Path(listing.root.place), listing, options)
+    return read_files(short_name(path.resolve().name), str(path), path / listing.folder, listing, options)
 
 
 class _Folder:

@@ -39,7 +39,7 @@ class Tree(Protocol):
 
 @dataclass(frozen=True)
 class Contents:
-    """What a folder holds, by name: folders, files, what is ignored as neither, and what is hidden (see `is_hidden`)."""
+    """What a folder holds, by name: folders, files, what is neither and ignored, what is hidden (see `is_hidden`)."""
 
     folders: dict[str, Tree]
     files: list[str]
@@ -51,10 +51,11 @@ class Contents:
 class Listing:
     """Image files that were found: (name, part, class) of each, in order of part and name.
 
-    A name is a path below `root`, the folder that the class or part folders lie in. ignored, hidden: such paths too.
+    folder: where the class or part folders lie, a path below the top. All names, also of what is ignored or hidden, are
+    paths below it.
     """
 
-    root: Tree
+    folder: str = ""
     files: list[tuple[str, str, str]] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
@@ -81,8 +82,9 @@ def in_bytes(name: str) -> bytes:
 def list_images(top: Tree) -> Listing:
     """The image files of a folder. Raises DataError, naming what is wrong: no class folders, one without images, or two
     folders for one part."""
-    listing = Listing(_below_lone_folders(top))
-    for part, folder in _part_folders(listing).items():
+    root = _below_lone_folders(top)
+    listing = Listing(root.path)
+    for part, folder in _part_folders(root, listing).items():
         inside = folder.contents()
         listing.ignored += [_below(listing, folder, name) for name in (*inside.files, *inside.neither)]
         listing.hidden += [_below(listing, folder, name) for name in inside.hidden]
@@ -118,9 +120,9 @@ def _below_lone_folders(top: Tree) -> Tree:
     return top
 
 
-def _part_folders(listing: Listing) -> dict[str, Tree]:
+def _part_folders(root: Tree, listing: Listing) -> dict[str, Tree]:
     """{part: folder}: train/, val/, test/ if there is nothing else or train/ holds folders; or the root as "train"."""
-    root, inside = listing.root, listing.root.contents()
+    inside = root.contents()
     parts = {name: tree for name, tree in inside.folders.items() if name.lower() in PART_NAMES}
     decisive = [
         tree for name, tree in parts.items() if len(parts) == len(inside.folders) or PART_NAMES[name.lower()] == "train"
@@ -159,6 +161,6 @@ def _images_below(listing: Listing, top: Tree) -> Iterator[str]:
 
 
 def _below(listing: Listing, tree: Tree, name: str) -> str:
-    """The path of an entry below the listing's root."""
-    path = tree.path[len(listing.root.path) :].removeprefix("/")
+    """The path of an entry below the listing's folder."""
+    path = tree.path[len(listing.folder) :].removeprefix("/")
     return f"{path}/{name}" if path else name
