@@ -61,7 +61,7 @@ def train(data: str | None, resume: str | None, out: str | None, as_json: bool, 
     elif isinstance(settings.get("epochs"), More):
         raise UsageError("--epochs +N is for --resume, which adds to what there is")
     elif data is None:
-        raise UsageError("train needs DATA: a folder or an archive of class folders, IDX files, an .npz file, or digits")
+        raise UsageError("train needs DATA: a folder or archive of class folders, IDX files, .npz, or digits")
     else:
         run = fit_settings(TrainSettings(**settings), data, run_dir=out, watch=watch)
     summary = {**run.summary(), "seconds": round(time.monotonic() - STARTED, 3)}
