@@ -26,6 +26,10 @@ CASES: list[tuple[fv.Layer, tuple[int, ...], dict[str, Any]]] = [
     (fv.Dropout(0.4), (9,), {}),
     (fv.ReLU(), (3, 4, 4), {}),
     (fv.ReLU(), (6,), {}),
+    (fv.LeakyReLU(0.2), (3, 4, 4), {}),
+    (fv.GELU(), (3, 4, 4), {}),
+    (fv.Sigmoid(), (3, 4, 4), {}),
+    (fv.Tanh(), (6,), {}),
 ]
 
 for number, (layer, in_shape, more) in enumerate(CASES):
