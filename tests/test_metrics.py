@@ -24,7 +24,25 @@ def test_a_small_case_by_hand() -> None:
     assert (ant.precision, ant.recall, ant.f1) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
     assert (bee.precision, bee.recall, bee.f1) == pytest.approx((1 / 2, 1 / 3, 2 / 5))
     assert (cow.precision, cow.recall, cow.f1, cow.count) == (0, 0, 0, 0)
-    assert result.macro_f1 == pytest.approx((2 / 3 + 2 / 5) / 2)
+    assert result.macro_f1 == pytest.approx((2 / 3 + 2 / 5 + 0) / 3)  # cow was predicted once, wrongly
+    assert result.confused() == [(0, 1, 1), (1, 0, 1), (1, 2, 1)]
+
+
+def test_classes_without_images() -> None:
+    """As scikit-learn 1.9 computes them: a class that is neither there nor predicted counts nowhere, one that is only
+    predicted counts with F1 0, but not in the balanced accuracy."""
+    names = ("ant", "bee", "cow", "dog")
+    result = evaluate_predictions([0, 0, 0, 1, 1, 3], [0, 0, 0, 0, 1, 1], names)
+    ant, bee, cow, dog = result.per_class
+    assert (ant.precision, ant.recall, ant.f1) == pytest.approx((1, 3 / 4, 6 / 7))
+    assert (bee.precision, bee.recall, bee.f1) == pytest.approx((1 / 2, 1 / 2, 1 / 2))
+    assert (cow.precision, cow.recall, cow.f1, cow.count) == (0, 0, 0, 0)
+    assert (dog.precision, dog.recall, dog.f1, dog.count) == (0, 0, 0, 0)
+    assert result.accuracy == pytest.approx(4 / 6)
+    assert result.balanced_accuracy == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert result.macro_f1 == pytest.approx((6 / 7 + 1 / 2 + 0) / 3)
+    only_ant = evaluate_predictions([0, 0], [0, 0], names)
+    assert (only_ant.accuracy, only_ant.balanced_accuracy, only_ant.macro_f1) == (1, 1, 1)
 
 
 def test_json_is_what_evaluate_prints() -> None:

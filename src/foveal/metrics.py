@@ -30,7 +30,8 @@ class ClassScores:
 class Evaluation:
     """How well predictions match labels.
 
-    accuracy: correct of all. balanced_accuracy, macro_f1: means of recall and of F1 over the classes that have images.
+    accuracy: correct of all. balanced_accuracy: mean recall of the classes that have images. macro_f1: mean F1 of the
+    classes that have images or were predicted (for the others it is not defined). These are scikit-learn's definitions.
     loss: mean over the images, None if it was not given. confusion: int64 (K, K), rows are labels, columns predictions.
     """
 
@@ -44,7 +45,14 @@ class Evaluation:
 
     @property
     def macro_f1(self) -> float:
-        return _mean([scores.f1 for scores in self.per_class if scores.count])
+        predicted = self.confusion.sum(axis=0).tolist()
+        return _mean([s.f1 for s, times in zip(self.per_class, predicted, strict=True) if s.count or times])
+
+    def confused(self) -> list[tuple[int, int, int]]:
+        """(true class, predicted class, how often) of every mistake, the most frequent first."""
+        pairs = np.argwhere(self.confusion).tolist()
+        mistakes = [(i, j, int(self.confusion[i, j])) for i, j in pairs if i != j]
+        return sorted(mistakes, key=lambda mistake: (-mistake[2], mistake[:2]))
 
     def to_json(self) -> dict[str, Any]:
         """As `foveal evaluate --json` prints it."""

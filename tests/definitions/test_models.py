@@ -174,7 +174,9 @@ def test_the_docs_print_the_rule() -> None:
         assert f"| `{listed}` |" in page
 
 
-@pytest.mark.parametrize(("wrong", "meant"), [("nim", "nin"), ("le-net", "lenet"), ("vgg16", "vgg"), ("MLP ", None)])
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("nim", "nin"), ("le-net", "lenet"), ("vgg16", "vgg"), ("MLP ", "mlp"), ("zzz", None)]
+)
 def test_unknown_models(wrong: str, meant: str | None) -> None:
     words = f"did you mean {meant}\\?" if meant else "there are mlp, lenet, nin, vgg"
     with pytest.raises(UsageError, match=f"no model is called '{wrong}'; {words}"):

@@ -65,10 +65,18 @@ def _option(field: "dataclasses.Field[Any]", kind: type) -> Callable[[Any], Any]
     name, help_text, choices = flag(field.name), field.metadata["help"], field.metadata["choices"]
     if kind is bool:
         both = field.default is None
-        return click.option(f"{name}/--no-{name[2:]}" if both else name, default=None, is_flag=True, help=help_text)
+        spelt = f"{name}/--no-{name[2:]}" if both else name
+        return click.option(spelt, default=None, is_flag=True, help=sentence(help_text))
     if field.name == "epochs":
-        help_text += "; with --resume, +N: so many more"
+        help_text = sentence(help_text + "; with --resume, +N: so many more")
         return click.option(name, type=_Epochs(), default=None, metavar="N", help=help_text)
-    shown = f" [{field.default}]" if isinstance(field.default, (str, int, float)) and field.default != "" else ""
+    default = field.default
+    usual = f"{default:g}" if isinstance(default, float) else str(default) if isinstance(default, (str, int)) else ""
+    shown = f" [{usual}]" if usual else ""
     metavar = "|".join(choices) if choices else field.metadata["metavar"]
-    return click.option(name, type=kind, default=None, metavar=metavar, help=help_text + shown)
+    return click.option(name, type=kind, default=None, metavar=metavar, help=sentence(help_text + shown))
+
+
+def sentence(text: str) -> str:
+    """ "images in one update" → "Images in one update.", as click writes its own help."""
+    return f"{text[0].upper()}{text[1:].rstrip('.')}."

@@ -16,7 +16,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[in
     """Columns, as wide as their widest cell; those numbered in `right` are aligned to the right."""
     from rich.cells import cell_len, set_cell_size
 
-    cells = [list(head), *(list(row) for row in rows)]
+    cells = [list(map(plain, row)) for row in (head, *rows)]
     widths = [max(cell_len(row[i]) for row in cells) for i in range(len(head))]
     to_right = set(right)
     lines = []
@@ -29,6 +29,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[in
     return "\n".join(lines)
 
 
+def plain(text: str) -> str:
+    r"""Text that cannot break a line or steer a terminal: a file may be called "a\nb"."""
+    return "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else ascii(c)[1:-1] for c in text)
+
+
 def percent(fraction: float | None) -> str:
     """A fraction as "98.6 %", a dash where there is none."""
     return "–" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def megabytes(count: int) -> str:
+    """Bytes as "12.3 MB"."""
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
+
+
+def note(text: str) -> None:
+    """A remark on stderr."""
+    click.echo(f"note: {text}", err=True)

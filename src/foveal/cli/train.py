@@ -10,17 +10,21 @@ import click
 from foveal.cli.app import STARTED
 from foveal.cli.options import More, json_option, settings_options
 from foveal.cli.output import percent, print_json
+from foveal.cli.own_layers import check_used, import_layers, layers_option
 from foveal.errors import UsageError
 from foveal.train.settings import TrainSettings, flag
 
 
 @click.command(short_help="Train a network on images.")
 @click.argument("data", required=False)
-@click.option("--resume", metavar="RUN", help="go on with an interrupted run; everything comes from its folder")
-@click.option("--out", metavar="RUN", help="folder to make for the run, which must not exist [runs/DATA-N]")
+@click.option("--resume", metavar="RUN", help="Go on with an interrupted run; everything comes from its folder.")
+@click.option("--out", metavar="RUN", help="Folder to make for the run, which must not exist [runs/DATA-N].")
 @settings_options()
+@layers_option
 @json_option
-def train(data: str | None, resume: str | None, out: str | None, as_json: bool, **given: Any) -> None:
+def train(
+    data: str | None, resume: str | None, out: str | None, layers: str | None, as_json: bool, **given: Any
+) -> None:
     """Train a network on DATA and evaluate it.
 
     With --resume: go on with a run; DATA then only says where the images are now, if they have moved.
@@ -35,6 +39,7 @@ def train(data: str | None, resume: str | None, out: str | None, as_json: bool, 
     """
     from foveal.fitting import Watch, fit_settings
     from foveal.fitting import resume as resume_run
+    from foveal.run import RunFolder
     from foveal.train.events import Event, Started
 
     settings = {name: value for name, value in given.items() if value is not None}
@@ -54,10 +59,15 @@ def train(data: str | None, resume: str | None, out: str | None, as_json: bool, 
             raise UsageError("--resume goes on to the end that the run was begun with; --epochs +N adds to it")
         if "epochs" in settings and more < 1:
             raise UsageError("--epochs +N needs N of at least 1")
+        own = import_layers(layers)
+        if layers is not None:
+            check_used(layers, own, RunFolder.open(resume).read_config()["spec"])
         machine = {name: settings.get(name) for name in ("threads", "isa")}
         run = resume_run(resume, data=data, more_epochs=more, watch=watch, **machine)
         if not begun:
             click.echo(f"{resume} is finished: nothing was left to do", err=True)
+    elif layers is not None:
+        raise UsageError("--layers would change nothing without --resume: --model names foveal's own networks")
     elif isinstance(settings.get("epochs"), More):
         raise UsageError("--epochs +N is for --resume, which adds to what there is")
     elif data is None:

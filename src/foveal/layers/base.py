@@ -96,6 +96,11 @@ _KINDS: dict[str, type[Layer]] = {}
 L = TypeVar("L", bound=type[Layer])
 
 
+def registered() -> frozenset[str]:
+    """The kinds of layers that there are."""
+    return frozenset(_KINDS)
+
+
 @dataclass_transform(frozen_default=True)
 def layer(cls: L) -> L:
     """Make a class a layer spec: a frozen dataclass, registered under its name for model files."""
@@ -137,7 +142,10 @@ def from_json(value: Any) -> Any:
     if kind not in _KINDS:
         module = value.get("module", "__main__")
         where = "the module that defines it" if module == "__main__" else str(module)
-        raise RunError(f"the model has a layer of kind {kind!r}, which is none of foveal's: import {where} first")
+        raise RunError(
+            f"the model has a layer of kind {kind!r}, which is none of foveal's: import {where} first "
+            "(on the command line: --layers FILE.py)"
+        )
     cls = _KINDS[kind]
     if kind == "Sequential":
         return cls(*settings["layers"])

@@ -1,6 +1,5 @@
 """Models: functions that return layer specs, and `build`, which finds them by name."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
@@ -12,6 +11,7 @@ from foveal.models.lenet import lenet
 from foveal.models.mlp import mlp
 from foveal.models.nin import nin
 from foveal.models.vgg import vgg
+from foveal.spelling import nearest
 
 MODELS: Final[dict[str, Callable[..., Sequential]]] = {"mlp": mlp, "lenet": lenet, "nin": nin, "vgg": vgg}
 
@@ -49,8 +49,8 @@ def build(name: str, classes: int, input_shape: tuple[int, int, int], **settings
 
 def _hint(name: str, known: Iterable[str]) -> str:
     known = list(known)
-    near = difflib.get_close_matches(name, known, 1, 0.5)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else f"there are {', '.join(known)}"
 
 
 def _fits(net: Sequential, input_shape: tuple[int, int, int]) -> bool:

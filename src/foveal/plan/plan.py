@@ -20,6 +20,7 @@ from foveal.plan import elementwise as _elementwise_lowerings  # noqa: F401  (re
 from foveal.plan import native as _native_lowerings  # noqa: F401
 from foveal.plan.arena import place
 from foveal.plan.bound import BoundProgram
+from foveal.plan.describe import LayerFacts, describe
 from foveal.plan.inout import InputOutput
 from foveal.plan.loss import lower_loss
 from foveal.plan.lower import logical, lower, store
@@ -220,6 +221,24 @@ class Plan:
             self.layout.check(name, value)
         for buffer, name, value in writes:
             self.layout.write(buffer, name, value)
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes that the plan takes by purpose; activations: the arena, that is all values between layers, and their
+        gradients when it trains, as far as they live at the same time."""
+        m = self._memory
+        return {
+            "parameters": m.params.nbytes,
+            "gradients": m.gradients.nbytes,
+            "optimizer": sum(state.nbytes for state in m.states.values()),
+            "activations": m.arena.nbytes,
+        }
+
+    def layers(self) -> list[LayerFacts]:
+        """What is to be known of each layer, in order, containers before what is in them."""
+        apart = Builder(training=False, batch=self.batch_size, threads=self.threads, isa=self.isa, fuse=False)
+        lower(self.net, self._io.value, apart)
+        return describe(apart, self.layout, [*self._inference.steps, *(self._training.steps if self._training else ())])
 
     def time_steps(self, runs: int) -> list[tuple[Step, list[float]]]:
         """Seconds of each native step of the training program, over `runs` runs; for profiling: weights change."""

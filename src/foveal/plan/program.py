@@ -129,6 +129,7 @@ class Builder:
         self.steps: list[Step] = []
         self.entries: list[Entry] = []
         self.phase: Literal["forward", "loss", "backward", "update"] = "forward"
+        self.placed: list[tuple[str, Layer, Shape]] = []  # (place, layer, its input shape) as they were lowered
         self._scope: list[str] = []
         self._layer = ""
         self._slots: dict[str, ParamSlot] = {}
@@ -141,6 +142,7 @@ class Builder:
         before = self._layer, self._slots, self._k
         self._scope.append(name)
         self._layer = f"{self.prefix} {layer.kind}"
+        self.placed.append((self.prefix, layer, in_shape))
         self._slots = {slot.name: slot for slot in layer.param_slots(in_shape)}
         self._k = self._counts.get(layer.kind, 0)
         self._counts[layer.kind] = self._k + 1

@@ -3,6 +3,7 @@
 from foveal.run.checkpoint import EpochRow, Progress
 from foveal.run.folder import RunFolder
 from foveal.run.model_file import Model, read_model
-from foveal.run.run import Prediction, Run, load_run
+from foveal.run.prediction import Prediction, Unread
+from foveal.run.run import Run, load_run
 
-__all__ = ["EpochRow", "Model", "Prediction", "Progress", "Run", "RunFolder", "load_run", "read_model"]
+__all__ = ["EpochRow", "Model", "Prediction", "Progress", "Run", "RunFolder", "Unread", "load_run", "read_model"]

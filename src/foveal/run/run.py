@@ -1,40 +1,25 @@
 """`Run`: a trained model with what is known of its training; what `fit` returns and `load_run` opens."""
 
-import dataclasses
-import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveal.checks import integer
-from foveal.data import Images, decode_image
+from foveal.data import Images
 from foveal.errors import DataError, DivergedError, RunError
 from foveal.metrics import Evaluation, evaluate_predictions
 from foveal.plan import EvaluationResult, Plan
 from foveal.run.checkpoint import EpochRow, Progress, read_checkpoint
 from foveal.run.folder import RunFolder
 from foveal.run.model_file import Model, read_model
+from foveal.run.prediction import Picture, Prediction, Unread, cannot_be_read, decoded, softmax
 
-Picture = str | os.PathLike[str] | NDArray[np.uint8]  # a file, or pixels (H, W) or (H, W, C)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the network says of one image. path: None for an array; probability: of `label`; top: best first."""
-
-    path: str | None
-    label: str
-    probability: float
-    top: tuple[tuple[str, float], ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+_AT_ONCE: Final = 1024  # images that `predict` holds in memory
 
 
 class Run:
@@ -104,21 +89,38 @@ class Run:
         return evaluate_predictions(result.logits, images.labels, self.class_names, loss=result.loss)
 
     def predict(self, images: Iterable[Picture] | Picture, *, top: int = 5) -> list[Prediction]:
-        """One prediction for each image file or array, in order; `top` classes each.
+        """One prediction for each image file or array, in order; `top` classes each (at most all).
 
-        Raises DataError for a file that cannot be read.
+        Raises DataError for files that cannot be read.
         """
+        predictions, unread = self.predict_readable(images, top=top)
+        if unread:
+            raise DataError(cannot_be_read(unread, len(predictions)))
+        return predictions
+
+    def predict_readable(
+        self, images: Iterable[Picture] | Picture, *, top: int = 5
+    ) -> tuple[list[Prediction], list[Unread]]:
+        """`predict` for those that can be read, and the files that cannot."""
         if isinstance(images, (str, os.PathLike)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
         top = integer(top, "top", 1)
         pictures = list(images)
-        if not pictures:
-            return []
-        pixels = np.stack([self._decoded(picture) for picture in pictures])
-        logits = self._evaluated(pixels, np.zeros(len(pixels), np.int32)).logits
-        if not np.isfinite(logits).all():
-            raise DivergedError("the network's scores are not finite: its training has diverged")
-        return [self._prediction(picture, row, top) for picture, row in zip(pictures, logits.tolist(), strict=True)]
+        predictions: list[Prediction] = []
+        unread: list[Unread] = []
+        for start in range(0, len(pictures), _AT_ONCE):
+            part = pictures[start : start + _AT_ONCE]
+            pixels, bad = decoded(part, self.model.preprocess)
+            unread += bad.values()
+            good = [i for i in range(len(part)) if i not in bad]
+            if good:
+                logits = self._evaluated(pixels[good], np.zeros(len(good), np.int32)).logits
+                if not np.isfinite(logits).all():
+                    raise DivergedError("the network's scores are not finite: its training has diverged")
+                predictions += [
+                    self._prediction(part[i], row, top) for i, row in zip(good, logits.tolist(), strict=True)
+                ]
+        return predictions, unread
 
     def summary(self) -> dict[str, Any]:
         """The result of the training as one JSON object (keys as in the documentation of `foveal train --json`)."""
@@ -149,16 +151,6 @@ class Run:
             raise DataError(f"the model takes images of (H, W, C) {shape}, not {pixels.shape[1:]}")
         return self.plan.evaluate_on(self.plan.attach(pixels, labels, preprocess.scale, preprocess.shift))
 
-    def _decoded(self, picture: Picture) -> NDArray[np.uint8]:
-        preprocess = self.model.preprocess
-        if not isinstance(picture, np.ndarray):
-            return decode_image(Path(picture).expanduser(), preprocess)
-        pixels = picture[..., None] if picture.ndim == 2 else picture
-        shape = preprocess.height, preprocess.width, preprocess.channels
-        if pixels.dtype != np.uint8 or pixels.shape != shape:
-            raise DataError(f"an image given as an array must be uint8 {shape}, not {picture.dtype} {picture.shape}")
-        return pixels
-
     def _prediction(self, picture: Picture, logits: Sequence[float], top: int) -> Prediction:
         probabilities = softmax(logits)
         order = sorted(range(len(logits)), key=lambda k: (-logits[k], k))[:top]
@@ -169,14 +161,6 @@ class Run:
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-
-
-def softmax(logits: Sequence[float]) -> list[float]:
-    """Probabilities (K,) of scores (K,), one by one, so that neighbours in an array cannot change a bit."""
-    highest = max(logits)
-    exponentials = [math.exp(score - highest) for score in logits]
-    total = math.fsum(exponentials)
-    return [value / total for value in exponentials]
 
 
 def load_run(path: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Run:

@@ -67,7 +67,7 @@ def session_of(
     threads = settings.threads if threads is None else threads
     settings = dataclasses.replace(settings, threads=threads, isa=isa or _begun_with(config, settings))
     try:
-        net, optimizer = from_json(config["spec"]), _optimizer(config["optimizer"])
+        net, optimizer = from_json(config["spec"]), optimizer_of(config["optimizer"])
     except (KeyError, TypeError, UsageError) as error:
         raise _unusable(folder, error) from None
     if not isinstance(net, Sequential):
@@ -146,7 +146,8 @@ def _optimizer_json(optimizer: Optimizer) -> dict[str, Any]:
     return {"name": optimizer.name, **dataclasses.asdict(optimizer)}  # type: ignore[call-overload]
 
 
-def _optimizer(values: Mapping[str, Any]) -> Optimizer:
+def optimizer_of(values: Mapping[str, Any]) -> Optimizer:
+    """The optimizer that config.json describes."""
     return OPTIMIZERS[values["name"]](**{name: value for name, value in values.items() if name != "name"})
 
 

@@ -7,7 +7,6 @@ never part of a model file.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
@@ -16,6 +15,7 @@ from foveal.checks import LARGEST, SMALLEST, integer, real, switch
 from foveal.errors import UsageError
 from foveal.models import MODELS, Choice, settings_of
 from foveal.optim import OPTIMIZERS, schedules
+from foveal.spelling import did_you_mean
 
 CUSTOM: Final = "custom"  # the model was given as layers, not by name
 AUTO: Final = "auto"  # the model is chosen when the data are known
@@ -93,8 +93,7 @@ class TrainSettings:
             if not choices or value is None or (field.name == "model" and value == CUSTOM):
                 continue
             if value not in choices:
-                near = difflib.get_close_matches(str(value), choices, 1, 0.5)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                hint = did_you_mean(str(value), choices)
                 raise UsageError(f"{flag(field.name)} must be one of {', '.join(choices)}, not {value!r}{hint}")
 
     def _check_numbers(self) -> None:
