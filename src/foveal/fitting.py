@@ -5,7 +5,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -21,6 +22,7 @@ from foveal.run.folder import RunFolder
 from foveal.run.model_file import image_shape
 from foveal.run.run import Run, load_run
 from foveal.train.events import Event, Listener, Noted, Warned
+from foveal.train.initial import Initial, initial_again, normalised_as, read_initial, with_classes
 from foveal.train.interrupt import Interrupted
 from foveal.train.loop import CHECKPOINT_SECONDS, train
 from foveal.train.progress import progress_listener
@@ -88,8 +90,14 @@ def fit_settings(
         optimizer = OPTIMIZERS[settings.optimizer](**settings.optimizer_arguments())
     elif given := [name for name in RULE if getattr(settings, name) != getattr(TrainSettings, name)]:
         raise UsageError(f"{given[0]} would change nothing beside an optimizer object: give it to the object")
-    dataset, source = _dataset(settings, data)
+    initial = read_initial(settings.init_from) if settings.init_from is not None else None
+    dataset, source = _dataset(settings, data, initial)
     said: list[Event] = []
+    if initial is not None:
+        settings, dataset = _as_begun_from(initial, settings, dataset, data)
+        if settings.model == AUTO:
+            net = with_classes(initial.model.net, len(dataset.class_names))
+            settings = replace(settings, model=initial.name or CUSTOM)
     if net is None:
         shape = image_shape(dataset.preprocess)
         if settings.model == AUTO:
@@ -99,7 +107,8 @@ def fit_settings(
         arguments = settings.model_arguments()
         net = build(settings.model, len(dataset.class_names), input_shape=shape, **arguments)
     resolved = settings.resolved(train_count=len(dataset.train), default_lr=optimizer.default_lr)
-    session = Session(net, optimizer, resolved, dataset)
+    session = Session(net, optimizer, resolved, dataset, initial=initial)
+    said += [Noted(session.beginning)] if session.beginning else []
     folder = RunFolder.create(dataset.name, run_dir)
     with folder.lock():
         folder.write_config(config_of(session, source, watch.command))
@@ -140,7 +149,9 @@ def resume(
         elif progress.finished and _judged(folder, config):
             return load_run(run_dir, threads=threads, isa=isa)
         dataset = _reloaded(folder, config, settings, data)
-        session = session_of(folder, config, dataset, threads, isa)
+        begun_with = config.get("init_from")
+        initial = initial_again(folder, begun_with) if begun_with and not state else None
+        session = session_of(folder, config, dataset, threads, isa, initial)
         if state:
             take_over(session, folder, state, progress.updates)
         if more_epochs:
@@ -217,10 +228,10 @@ def _check_model(folder: RunFolder, progress: Progress) -> None:
         raise RunError(f"{folder.model} {what} that this run wrote after epoch {progress.best_epoch}; train anew")
 
 
-def _dataset(settings: TrainSettings, data: Source) -> tuple[Dataset, str | None]:
+def _dataset(settings: TrainSettings, data: Source, initial: Initial | None) -> tuple[Dataset, str | None]:
     """The data and where they can be loaded from again. Raises UsageError for a setting that would change nothing."""
     if not isinstance(data, Dataset):
-        dataset = _load(settings, data)
+        dataset = _load_as(initial.size, settings, data) if initial else _load(settings, data)
         if settings.validation and "validation" in dataset.split.given:
             raise UsageError("--validation would change nothing: the data come with a validation part")
         if isinstance(data, tuple):
@@ -232,6 +243,24 @@ def _dataset(settings: TrainSettings, data: Source) -> tuple[Dataset, str | None
     return data, None
 
 
+def _as_begun_from(
+    initial: Initial, settings: TrainSettings, dataset: Dataset, data: Source
+) -> tuple[TrainSettings, Dataset]:
+    """Settings and data as they are with another model's weights: its normalisation, and its size of image files."""
+    dataset = normalised_as(dataset, initial.to_json())
+    if dataset.preprocess.resample == "none" or isinstance(data, Dataset):
+        return settings, dataset
+    return replace(settings, size=dataset.preprocess.height), dataset  # so that the images are loaded so again
+
+
+def _load_as(size: int | None, settings: TrainSettings, source: str | os.PathLike[str] | tuple[Any, Any]) -> Dataset:
+    """Image files at another model's size unless a size is given; arrays as they are."""
+    if settings.size is None and size is not None:
+        with suppress(UsageError):  # arrays are not resized
+            return _load(replace(settings, size=size), source)
+    return _load(settings, source)
+
+
 def _load(settings: TrainSettings, source: str | os.PathLike[str] | tuple[Any, Any]) -> Dataset:
     validation = DEFAULT_VALIDATION if settings.validation is None else settings.validation
     where = source if isinstance(source, (tuple, str)) else Path(source)
@@ -241,7 +270,12 @@ def _load(settings: TrainSettings, source: str | os.PathLike[str] | tuple[Any, A
 
 
 def _reloaded(folder: RunFolder, config: dict[str, Any], settings: TrainSettings, given: Source | None) -> Dataset:
-    """The data of a run, from where they are said to be now, or else were then."""
+    """The data of a run, from where they are said to be now, or else were then, normalised as then."""
+    data = _loaded_again(folder, config, settings, given)
+    return normalised_as(data, config["init_from"]) if config.get("init_from") else data
+
+
+def _loaded_again(folder: RunFolder, config: dict[str, Any], settings: TrainSettings, given: Source | None) -> Dataset:
     if isinstance(given, Dataset):
         return given
     source = config["data"]["source"]

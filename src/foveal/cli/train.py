@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from foveal.cli.app import STARTED
+from foveal.cli.opened import open_run
 from foveal.cli.options import More, json_option, settings_options
 from foveal.cli.output import percent, print_json
 from foveal.cli.own_layers import check_used, import_layers, layers_option
@@ -36,6 +37,7 @@ def train(
     Example:
       foveal train flowers/ --epochs 20 --augment standard
       foveal train --resume runs/flowers-1
+      foveal train trees/ --init-from runs/flowers-1
     """
     from foveal.fitting import Watch, fit_settings
     from foveal.fitting import resume as resume_run
@@ -66,13 +68,15 @@ def train(
         run = resume_run(resume, data=data, more_epochs=more, watch=watch, **machine)
         if not begun:
             click.echo(f"{resume} is finished: nothing was left to do", err=True)
-    elif layers is not None:
-        raise UsageError("--layers would change nothing without --resume: --model names foveal's own networks")
+    elif layers is not None and "init_from" not in settings:
+        raise UsageError("--layers would change nothing without --resume or --init-from, which read a model")
     elif isinstance(settings.get("epochs"), More):
         raise UsageError("--epochs +N is for --resume, which adds to what there is")
     elif data is None:
         raise UsageError("train needs DATA: a folder or archive of class folders, IDX files, .npz, or digits")
     else:
+        if "init_from" in settings and layers is not None:  # they are known once the model has been read
+            open_run(settings["init_from"], layers)
         run = fit_settings(TrainSettings(**settings), data, run_dir=out, watch=watch)
     summary = {**run.summary(), "seconds": round(time.monotonic() - STARTED, 3)}
     if as_json:

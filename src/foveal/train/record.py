@@ -13,6 +13,7 @@ from foveal.optim import OPTIMIZERS, Optimizer
 from foveal.run.checkpoint import Progress
 from foveal.run.environment import environment, version
 from foveal.run.folder import RunFolder
+from foveal.train.initial import Initial
 from foveal.train.session import Session
 from foveal.train.settings import TrainSettings
 
@@ -42,6 +43,7 @@ def config_of(session: Session, source: str | None, command: Sequence[str]) -> d
             "parts": _part_fingerprints(data),
         },
         "extended_from": 0,
+        "init_from": session.initial.to_json() if session.initial else None,
         "threads": plan.threads,
         "isa": plan.isa,
         "environment": environment(),
@@ -57,11 +59,16 @@ def settings_of(folder: RunFolder, config: Mapping[str, Any]) -> TrainSettings:
 
 
 def session_of(
-    folder: RunFolder, config: Mapping[str, Any], data: Dataset, threads: int | None, isa: str | None
+    folder: RunFolder,
+    config: Mapping[str, Any],
+    data: Dataset,
+    threads: int | None,
+    isa: str | None,
+    initial: Initial | None = None,
 ) -> Session:
     """The session that config.json describes. Raises RunError if the data are not those it was begun with.
 
-    threads, isa: instead of what the run was begun with.
+    threads, isa: instead of what the run was begun with. initial: the model it begins with, if it has no checkpoint.
     """
     settings = settings_of(folder, config)
     threads = settings.threads if threads is None else threads
@@ -73,7 +80,7 @@ def session_of(
     if not isinstance(net, Sequential):
         raise RunError(f"{folder.config} is damaged: its spec is not a Sequential")
     check_data(folder, config, data)
-    return Session(net, optimizer, settings, data, config["extended_from"])
+    return Session(net, optimizer, settings, data, config["extended_from"], initial)
 
 
 def _begun_with(config: Mapping[str, Any], settings: TrainSettings) -> str | None:

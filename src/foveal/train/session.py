@@ -11,6 +11,7 @@ from foveal.layers import Sequential
 from foveal.optim import Optimizer, Schedule
 from foveal.plan import BatchResult, Plan
 from foveal.run.model_file import Model, image_shape, pack_model, weights_of
+from foveal.train.initial import Initial, start_from
 from foveal.train.settings import TrainSettings
 
 
@@ -25,12 +26,19 @@ class Validation:
 class Session:
     """The state of a training is the plan's; everything else here is fixed.
 
-    settings must be resolved. patient_from: the epochs before it do not count for patience. Raises ShapeError,
+    settings must be resolved. patient_from: the epochs before it do not count for patience. initial: a model whose
+    weights are the first ones; beginning: what to tell of that. Raises ShapeError,
     UsageError or DataError when network, data and settings do not fit together.
     """
 
     def __init__(
-        self, net: Sequential, optimizer: Optimizer, settings: TrainSettings, data: Dataset, patient_from: int = 0
+        self,
+        net: Sequential,
+        optimizer: Optimizer,
+        settings: TrainSettings,
+        data: Dataset,
+        patient_from: int = 0,
+        initial: Initial | None = None,
     ) -> None:
         if settings.lr is None or settings.batch_size is None:
             raise UsageError("the settings must be resolved before a session begins")
@@ -47,6 +55,8 @@ class Session:
             raise UsageError(
                 f"the network has {self.plan.classes} outputs, but the data {len(data.class_names)} classes"
             )
+        self.initial = initial
+        self.beginning = start_from(self.plan, initial) if initial is not None else ""
         self.class_shares = tuple(count / self.train_count for count in data.train.counts)
         scale, shift = data.preprocess.scale, data.preprocess.shift
         self._train = self.plan.attach(data.train.pixels, data.train.labels, scale, shift)

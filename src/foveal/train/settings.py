@@ -7,6 +7,7 @@ never part of a model file.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
@@ -72,6 +73,12 @@ class TrainSettings:
         f"part of the training images held back to choose by ({DEFAULT_VALIDATION:g}; 0: none)",
         metavar="FRACTION",
     )
+    init_from: str | None = _setting(
+        None,
+        "start from the weights of a run or a model file; a head for other classes begins anew; without --model the "
+        "network is that model's",
+        metavar="RUN|FILE",
+    )
     seed: int = _setting(0, "number that all randomness follows from", metavar="N")
     threads: int | None = _setting(
         None, "threads to use (all processors allowed); results do not depend on it", metavar="N"
@@ -109,6 +116,8 @@ class TrainSettings:
             self._settle(name, real, 0, 1)
         for name in ("nesterov", "skip_bad", "batch_norm"):
             self._settle(name, switch)
+        if self.init_from is not None:
+            object.__setattr__(self, "init_from", os.fspath(self.init_from))
 
     def _settle(self, name: str, check: Callable[..., Any], *limits: Any, **more: Any) -> None:
         """Check a field, where it is given, and store it as a plain number."""
@@ -116,6 +125,10 @@ class TrainSettings:
             object.__setattr__(self, name, check(given, flag(name), *limits, **more))
 
     def _check_contradictions(self) -> None:
+        if self.model == AUTO and self.init_from is not None:
+            for name in _MODEL:
+                if getattr(self, name) is not None:
+                    raise UsageError(f"{flag(name)} would change nothing: --init-from brings its network; add --model")
         if self.epochs is not None and self.steps is not None:
             raise UsageError("--epochs and --steps contradict each other: give one of them")
         if self.patience is not None and self.validation == 0:
@@ -205,6 +218,7 @@ class Options(TypedDict, total=False):
     size: int
     augment: str
     validation: float | None
+    init_from: str | None
     seed: int
     threads: int | None
     isa: str | None
