@@ -190,6 +190,13 @@ def images_to_judge(run: Run, source: str, *, skip_bad: bool = False) -> tuple[I
     return own, f"the model was trained on images of {source}: judged on its test part alone"
 
 
+def data_to_inspect(settings: TrainSettings, source: str) -> Dataset:
+    """The images as a training with these settings would be given them, without the files that cannot be read."""
+    with suppress(UsageError):  # arrays have no files to leave out, and say so
+        return _load(replace(settings, skip_bad=True), source)
+    return _load(settings, source)
+
+
 def _run(session: Session, folder: RunFolder, progress: Progress, watch: Watch, said: Sequence[Event]) -> Run:
     """Train to the end, judge the kept weights on the test part, and return the run. Raises what `train` does."""
     shown = [progress_listener(sys.stderr)] if watch.progress and sys.stderr is not None else []

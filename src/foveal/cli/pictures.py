@@ -36,13 +36,13 @@ def _paths(argument: str) -> list[str]:
 
 
 def _below(folder: str) -> Iterator[str]:
-    from foveal.data.sources.folder import _SUFFIXES as IMAGE_SUFFIXES
+    from foveal.data.sources.layout import is_hidden, is_image
 
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}")
 
     for where, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not is_hidden(name)]
         for name in files:
-            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
+            if is_image(name) and not is_hidden(name):
                 yield str(Path(where, name))

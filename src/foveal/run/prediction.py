@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data import Preprocess
-from foveal.data.decode import Geometry, decode_files
+from foveal.data.decode import Geometry, Unreadable
+from foveal.data.pipeline import decode_files
 from foveal.errors import DataError
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]  # a file, or pixels (H, W) or (H, W, C)
@@ -39,7 +40,9 @@ class Unread:
     reason: str
 
 
-def decoded(pictures: Sequence[Picture], preprocess: Preprocess) -> tuple[NDArray[np.uint8], dict[int, Unread]]:
+def decoded(
+    pictures: Sequence[Picture], preprocess: Preprocess, threads: int
+) -> tuple[NDArray[np.uint8], dict[int, Unread]]:
     """Pixels uint8 (N, H, W, C) as the model takes them, and the files that cannot be read, by position.
 
     Raises DataError for an array of another shape.
@@ -47,13 +50,18 @@ def decoded(pictures: Sequence[Picture], preprocess: Preprocess) -> tuple[NDArra
     geometry = Geometry(preprocess.height, preprocess.width, preprocess.channels)
     files = [i for i, picture in enumerate(pictures) if not isinstance(picture, np.ndarray)]
     names = {i: os.fspath(pictures[i]) for i in files}  # type: ignore[arg-type]
-    read, bad = decode_files([Path(names[i]).expanduser() for i in files], geometry)
-    pixels = np.empty((len(pictures), *read.shape[1:]), np.uint8)
-    pixels[files] = read
+    results = decode_files([Path(names[i]).expanduser() for i in files], geometry, threads)
+    pixels = np.empty((len(pictures), geometry.height, geometry.width, geometry.channels), np.uint8)
+    unread = {}
+    for i, result in zip(files, results, strict=True):
+        if isinstance(result, Unreadable):
+            unread[i] = Unread(names[i], result.reason)
+        else:
+            pixels[i] = result.pixels
     for i, picture in enumerate(pictures):
         if isinstance(picture, np.ndarray):
-            pixels[i] = _checked(picture, read.shape[1:])
-    return pixels, {files[k]: Unread(names[files[k]], bad[k].reason) for k in sorted(bad)}
+            pixels[i] = _checked(picture, pixels.shape[1:])
+    return pixels, unread
 
 
 def cannot_be_read(unread: Sequence[Unread], read: int, show: int = 5) -> str:

@@ -110,7 +110,7 @@ class Run:
         unread: list[Unread] = []
         for start in range(0, len(pictures), _AT_ONCE):
             part = pictures[start : start + _AT_ONCE]
-            pixels, bad = decoded(part, self.model.preprocess)
+            pixels, bad = decoded(part, self.model.preprocess, self.plan.threads)
             unread += bad.values()
             good = [i for i in range(len(part)) if i not in bad]
             if good:
