@@ -15,7 +15,7 @@ import pytest
 CASES = [
     # arguments, exit code, words that the line must hold
     (["trian", "digits"], 2, "did you mean foveal train?"),
-    (["frobnicate"], 2, "there is no command 'frobnicate'; there are train, evaluate"),
+    (["frobnicate"], 2, "there is no command 'frobnicate'; there are train, inspect"),
     (["train"], 2, "train needs DATA"),
     (["train", "nothing-here"], 1, "nothing-here"),
     (["train", "digits", "--imgsz", "32"], 2, "did you mean --size?"),
