@@ -1,9 +1,4 @@
-"""A layer's backward against central finite differences, in float64.
-
-With L = Σ y · r for a fixed random r, the gradient of L is backward(r). Each derivative is (L(v + h) - L(v - h)) / 2h:
-its error is about h² from the third derivative and eps / h from rounding, so h = 1e-5 leaves about 1e-10, and a wrong
-term of a backward is wrong by far more than TOLERANCE.
-"""
+"""A layer's backward against central finite differences, in float64: every element, see foveal.testing.differences."""
 
 from typing import Any
 
@@ -11,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.layers import Context, Layer
+from foveal.testing.differences import distinct, wrong_derivatives
 
-STEP, TOLERANCE = 1e-5, 1e-7
+__all__ = ["check_gradients", "distinct", "draw_params"]
 Tensor = NDArray[np.float64]
 
 
@@ -43,22 +39,5 @@ def check_gradients(layer: Layer, x: Tensor, ctx: Context | None = None) -> None
     for name, value, gradient in (("x", x, dx), *((name, params[name], dparams[name]) for name in dparams)):
         assert gradient.shape == value.shape
         assert gradient.dtype == np.float64
-        measured = np.empty_like(value)
-        for at in np.ndindex(value.shape):
-            kept, sums = value[at], []
-            for shift in (STEP, -STEP):
-                value[at] = kept + shift
-                sums.append(float((forward()[0] * r).sum()))
-            value[at] = kept
-            measured[at] = (sums[0] - sums[1]) / (2 * STEP)
-        worst = np.unravel_index(np.abs(measured - gradient).argmax(), value.shape)
-        scale = 1 + np.abs(measured).max()
-        assert np.abs(measured - gradient).max() <= TOLERANCE * scale, (
-            f"d{name}{[int(i) for i in worst]}: backward {gradient[worst]}, finite difference {measured[worst]}"
-        )
-
-
-def distinct(shape: tuple[int, ...], seed: int = 0) -> Tensor:
-    """Values at least 0.01 apart, and as far from 0: no maximum and no ReLU changes its mind within one STEP."""
-    count = int(np.prod(shape))
-    return (np.random.default_rng(seed).permutation(count).reshape(shape) - count // 2 + 0.5) * 0.02
+        wrong = list(wrong_derivatives(lambda: float((forward()[0] * r).sum()), value, gradient))
+        assert not wrong, f"d{name} {wrong[0]}"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import foveal as fv
@@ -61,6 +62,18 @@ def test_it_needs_no_framework_of_tests() -> None:
     program = "import sys, foveal.testing; print([m for m in ('pytest', '_pytest', 'unittest') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_inputs_may_lie_as_they_like() -> None:
+    class Turned(LayerConformance):
+        layer = fv.Tanh()
+        in_shape = (2, 3, 4)
+
+        def make_inputs(self, count: int, seed: int = 0) -> Any:
+            return np.asfortranarray(super().make_inputs(count, seed))
+
+    Turned().test_backward_is_the_derivative_of_forward()
+    Turned().test_nothing_given_is_changed()
 
 
 @pytest.mark.parametrize("name", ["make_inputs", "make_params", "depends_on_batch", "batch", "layer", "in_shape"])

@@ -36,12 +36,11 @@ def wrong_derivatives(loss: Callable[[], float], value: Floats, gradient: NDArra
     places = np.arange(value.size)
     if value.size > MOST:
         places = np.sort(random.choice(value.size, MOST, replace=False))
-    flat = value.reshape(-1)
     measured = np.empty(len(places))
     for n, at in enumerate(places):
         one = np.zeros(value.size)
         one[at] = 1
-        measured[n] = _slope(loss, flat, one)
+        measured[n] = _slope(loss, value, one)
     given = gradient.reshape(-1)
     error = np.abs(measured - given[places])
     scale = 1 + np.abs(measured).max(initial=0)
@@ -51,17 +50,17 @@ def wrong_derivatives(loss: Callable[[], float], value: Floats, gradient: NDArra
         yield f"at {where} backward says {given[places[worst]]:.6g}, finite differences {measured[worst]:.6g}"
         return
     direction = random.standard_normal(value.size)
-    along, expected = float(given @ direction), _slope(loss, flat, direction)
+    along, expected = float(given @ direction), _slope(loss, value, direction)
     if not abs(along - expected) <= 10 * TOLERANCE * scale * np.sqrt(value.size):
         yield f"along a random direction backward says {along:.6g}, finite differences {expected:.6g}"
 
 
-def _slope(loss: Callable[[], float], flat: Floats, direction: Floats) -> float:
-    """The derivative of `loss()` as `flat` moves along a direction."""
-    kept = flat.copy()
+def _slope(loss: Callable[[], float], value: Floats, direction: Floats) -> float:
+    """The derivative of `loss()` as `value`, read row by row, moves along a direction."""
+    kept = value.copy()
     sums = []
     for sign in (STEP, -STEP):
-        flat[:] = kept + sign * direction
+        value[...] = kept + sign * direction.reshape(value.shape)
         sums.append(loss())
-    flat[:] = kept
+    value[...] = kept
     return (sums[0] - sums[1]) / (2 * STEP)
