@@ -1,6 +1,8 @@
 """What commands print on stdout: one JSON object, or text; and nothing else."""
 
+import codecs
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,8 +10,9 @@ import click
 
 
 def print_json(value: Any) -> None:
-    """One JSON object."""
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    """One JSON object: in UTF-8, or where stdout is of another encoding in ASCII with escapes, which is UTF-8 too."""
+    utf8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    click.echo(json.dumps(value, ensure_ascii=not utf8, allow_nan=False))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
