@@ -29,7 +29,7 @@ from foveal.layers import (
     Tanh,
     layer,
 )
-from foveal.optim import SGD, Adam, Momentum, Optimizer, Schedule
+from foveal.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSProp, Schedule
 from foveal.params import ParamSlot
 from foveal.plan import Plan
 
@@ -55,7 +55,9 @@ _HOMES: Final = {name: module for module, names in _LATER.items() for name in na
 __all__ = [
     "GELU",
     "SGD",
+    "AdaGrad",
     "Adam",
+    "AdamW",
     "Augment",
     "AvgPool2d",
     "BatchNorm",
@@ -81,6 +83,7 @@ __all__ = [
     "Plan",
     "Prediction",
     "Preprocess",
+    "RMSProp",
     "ReLU",
     "Run",
     "RunError",

@@ -7,12 +7,14 @@ import hashlib
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import foveal as fv
 from foveal.kernels import available_isas
+from foveal.optim import OPTIMIZERS
 from foveal.train.events import BatchDone
 
 MODELS = ("mlp", "lenet", "nin", "vgg")
@@ -60,10 +62,19 @@ def full(request: pytest.FixtureRequest) -> bool:
 
 
 def model_file(
-    data: object, model: str | fv.Sequential, folder: Path, *, threads: int, isa: str, seed: int, width: float
+    data: object,
+    model: str | fv.Sequential,
+    folder: Path,
+    *,
+    threads: int,
+    isa: str,
+    seed: int,
+    width: float,
+    **more: Any,
 ) -> str:
     """Hash of model.safetensors after some steps; also asserts that the loss moved."""
-    net_settings = {} if width == 1.0 or isinstance(model, fv.Sequential) else {"width": width}
+    sized = {} if width == 1.0 or isinstance(model, fv.Sequential) else {"width": width}
+    settings = {"augment": "standard", "lr": 0.01, **more, **sized}
     losses: list[float] = []  # mean loss of the epoch so far; the first is the loss before any update
 
     def listen(event: object) -> None:
@@ -71,8 +82,8 @@ def model_file(
             losses.append(event.loss)
 
     fv.fit(
-        model, data, steps=STEPS, batch_size=64, seed=seed, threads=threads, isa=isa, augment="standard", lr=0.01,
-        run_dir=folder, progress=False, listeners=[listen], **net_settings,
+        model, data, steps=STEPS, batch_size=64, seed=seed, threads=threads, isa=isa, run_dir=folder,
+        progress=False, listeners=[listen], **settings,
     )  # fmt: skip
     assert len(losses) == STEPS
     assert all(np.isfinite(losses))
@@ -80,22 +91,29 @@ def model_file(
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-def check(data: object, model: str | fv.Sequential, tmp_path: Path, full: bool) -> None:
+def check(data: object, model: str | fv.Sequential, tmp_path: Path, full: bool, **more: Any) -> None:
     width = 1.0 if full else 0.25
     hashes = {
         (threads, isa): model_file(
-            data, model, tmp_path / f"{threads}-{isa}", threads=threads, isa=isa, seed=1, width=width
+            data, model, tmp_path / f"{threads}-{isa}", threads=threads, isa=isa, seed=1, width=width, **more
         )
         for threads, isa in RUNS
     }
     assert len(set(hashes.values())) == 1, hashes
-    other = model_file(data, model, tmp_path / "seed", threads=2, isa=NATIVE[0], seed=2, width=width)
+    other = model_file(data, model, tmp_path / "seed", threads=2, isa=NATIVE[0], seed=2, width=width, **more)
     assert other not in hashes.values(), "another seed must give another model"
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_digits(model: str, tmp_path: Path, full: bool) -> None:
     check(fv.load_dataset("digits", seed=1), model, tmp_path, full)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer(optimizer: str, tmp_path: Path, full: bool) -> None:
+    lr = 2 * OPTIMIZERS[optimizer].default_lr
+    data = fv.load_dataset("digits", seed=1)
+    check(data, "lenet", tmp_path, full, optimizer=optimizer, weight_decay=0.01, lr=lr)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -5,7 +5,7 @@ from kernel_case import EPS, Case, Out, Want, register, tolerance
 from layout import floats, stored
 
 from foveal.layers import Context, Dropout, LayerRandom
-from foveal.optim import SGD, Adam, Momentum, Optimizer
+from foveal.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSProp
 from foveal.shapes import padded_channels
 
 TRAIN = Context(training=True)
@@ -81,13 +81,17 @@ def update(optimizer: Optimizer, count: int, t: int, lr: float = 0.01, size: flo
     state = {name: np.abs(floats(3 + i, count)) * np.float32(size**2) for i, name in enumerate(optimizer.state)}
     if t == 1:  # as training begins; momentum ignores what is there
         state = {name: np.zeros_like(value) for name, value in state.items()}
-    w64, g64 = w.astype(np.float64), g.astype(np.float64) + optimizer.weight_decay * w.astype(np.float64)
+    w64 = w.astype(np.float64)
     state64 = {name: value.astype(np.float64) for name, value in state.items()}
     before = {name: np.abs(value) for name, value in state64.items()}
     rate = float(np.float32(lr))
+    g64 = optimizer.decay(w64, g.astype(np.float64), rate, optimizer.weight_decay)
     optimizer.update(w64, g64, state64, rate, t)
     g_size = np.abs(g.astype(np.float64)) + optimizer.weight_decay * np.abs(w)
-    want = {"weight": Want(w64, tolerance(1, np.abs(w64)) + _step_error(optimizer, g_size, before, state64, rate, t))}
+    error = tolerance(1, np.abs(w64)) + _step_error(optimizer, g_size, before, state64, rate, t)
+    if isinstance(optimizer, AdamW):  # the decay is a rounding of its own
+        error = error + tolerance(1, np.abs(w))
+    want = {"weight": Want(w64, error)}
     for name, error in _state_error(optimizer, g_size, before).items():
         want[name] = Want(state64[name], error)
     settings = {
@@ -110,6 +114,10 @@ def _state_error(optimizer: Optimizer, g: np.ndarray, before: dict[str, np.ndarr
             "m": tolerance(5, b1 * before["m"] + (1 - b1) * g),
             "v": tolerance(8, b2 * before["v"] + (1 - b2) * g * g),
         }
+    if isinstance(optimizer, AdaGrad):
+        return {"sum": tolerance(8, before["sum"] + g * g)}
+    if isinstance(optimizer, RMSProp):
+        return {"v": tolerance(8, optimizer.alpha * before["v"] + (1 - optimizer.alpha) * g * g)}
     return {}
 
 
@@ -127,6 +135,11 @@ def _step_error(
         below = np.sqrt(after["v"] / correct2) + optimizer.eps
         relative = 0.5 * errors["v"] / np.maximum(after["v"], np.finfo(np.float64).tiny) + 6 * EPS
         return lr / correct1 * (errors["m"] + np.abs(after["m"]) * relative) / below
+    if isinstance(optimizer, (AdaGrad, RMSProp)):
+        (name,) = optimizer.state
+        below = np.sqrt(after[name]) + optimizer.eps
+        relative = 0.5 * errors[name] / np.maximum(after[name], np.finfo(np.float64).tiny) + 6 * EPS
+        return lr * g * relative / below
     return lr * tolerance(4, g)
 
 
@@ -137,13 +150,18 @@ OPTIMIZERS = {
     "dampening": Momentum(0.9, dampening=0.5),
     "plain_adam": Adam(), "decay_adam": Adam(weight_decay=0.01), "no_correction": Adam(bias_correction=False),
     "other_betas": Adam(0.5, 0.9, 1e-3),
+    "plain_adagrad": AdaGrad(), "decay_adagrad": AdaGrad(weight_decay=0.01), "large_eps_adagrad": AdaGrad(0.1),
+    "plain_rmsprop": RMSProp(), "decay_rmsprop": RMSProp(weight_decay=0.01), "other_alpha": RMSProp(0.5, 1e-3),
+    "plain_adamw": AdamW(), "decay_adamw": AdamW(weight_decay=0.1),
+    "no_correction_adamw": AdamW(bias_correction=False, weight_decay=0.01),
 }  # fmt: skip
 for name, rule in OPTIMIZERS.items():
     edge, kernel = name.removesuffix(f"_{rule.name}"), f"{rule.name}_update"
     register(kernel, f"{edge}_first_update", lambda o=rule: update(o, 48, 1))
     register(kernel, f"{edge}_later_update", lambda o=rule: update(o, 48, 1000))
-for rule in (SGD(weight_decay=0.1), Momentum(), Adam()):
+for rule in (SGD(weight_decay=0.1), Momentum(), AdaGrad(), RMSProp(), Adam(), AdamW(weight_decay=0.1)):
     register(f"{rule.name}_update", "one_register", lambda o=rule: update(o, 16, 2))
     register(f"{rule.name}_update", "count_tail", lambda o=rule: update(o, 2 * PIECE + 48, 2))
     register(f"{rule.name}_update", "rate_0", lambda o=rule: update(o, 48, 3, lr=0.0))
-register("adam_update", "small_gradients", lambda: update(Adam(), 48, 2, size=1e-7))
+for rule in (AdaGrad(), RMSProp(), Adam(), AdamW()):
+    register(f"{rule.name}_update", "small_gradients", lambda o=rule: update(o, 48, 2, size=1e-7))

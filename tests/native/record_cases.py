@@ -17,6 +17,9 @@ NETWORKS = {
     "lenet": (fv.models.lenet(10), (1, 28, 28), fv.Adam()),
     "vgg": (fv.models.vgg(10, width=0.25), (3, 32, 32), fv.Momentum(nesterov=True)),
     "nin": (fv.models.nin(10, width=0.25), (3, 32, 32), fv.SGD(weight_decay=0.001)),
+    "lenet_adagrad": (fv.models.lenet(10, width=0.5), (1, 28, 28), fv.AdaGrad(weight_decay=0.001)),
+    "lenet_rmsprop": (fv.models.lenet(10, width=0.5), (1, 28, 28), fv.RMSProp(weight_decay=0.001)),
+    "lenet_adamw": (fv.models.lenet(10, width=0.5), (1, 28, 28), fv.AdamW(weight_decay=0.1)),
 }
 
 
@@ -41,10 +44,10 @@ def main() -> None:
     folder, what = Path(sys.argv[1]), sys.argv[2]
     folder.mkdir(parents=True, exist_ok=True)
     if what == "cases":
-        optimizers = (fv.SGD(), fv.Momentum(), fv.Adam())
+        optimizers = [rule() for rule in fv.optim.OPTIMIZERS.values()]
         for number, (name, case) in enumerate(CASES.items()):
             assert isinstance(case, Case)
-            record(folder / f"{name}.program", case.net, case.shape, case.batch, optimizers[number % 3])
+            record(folder / f"{name}.program", case.net, case.shape, case.batch, optimizers[number % len(optimizers)])
     else:
         for name, (net, shape, optimizer) in NETWORKS.items():
             record(folder / f"{name}.program", net, shape, 16, optimizer)

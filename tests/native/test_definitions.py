@@ -111,6 +111,12 @@ def test_an_image_alone_has_the_logits_it_has_in_a_batch(name: str) -> None:
         fv.Momentum(momentum=0.5, dampening=0.3),
         fv.Adam(),
         fv.Adam(bias_correction=False, eps=1e-3, weight_decay=0.1),
+        fv.AdaGrad(),
+        fv.AdaGrad(weight_decay=0.1),
+        fv.RMSProp(),
+        fv.RMSProp(alpha=0.5, weight_decay=0.1),
+        fv.AdamW(weight_decay=0.1),
+        fv.AdamW(bias_correction=False, eps=1e-3, weight_decay=0.1),
     ],
     ids=repr,
 )
@@ -123,10 +129,10 @@ def test_optimizers_are_their_definitions(optimizer: fv.Optimizer, isa: str) -> 
     for t in range(1, 6):
         plan.train_step(x, y, lr=0.02)
         for name, gradient in gradients_of(plan).items():
-            g = gradient.astype(np.float64)
-            if plan.layout.entries[name].slot.decays:
-                g = g + optimizer.weight_decay * weights[name]
-            optimizer.update(weights[name], g, state[name], float(np.float32(0.02)), t)
+            lr = float(np.float32(0.02))
+            decay = optimizer.weight_decay if plan.layout.entries[name].slot.decays else 0.0
+            g = optimizer.decay(weights[name], gradient.astype(np.float64), lr, decay)
+            optimizer.update(weights[name], g, state[name], lr, t)
             np.testing.assert_allclose(plan.params[name], weights[name], rtol=2e-6, atol=2e-6, err_msg=name)
             weights[name] = plan.params[name].astype(np.float64)  # compare step by step
             for kind in optimizer.state:
@@ -163,7 +169,7 @@ def test_assembling_a_batch_is_its_definition(channels: int, high: int, wide: in
 
 
 def test_every_compute_kernel_is_reached_by_a_case() -> None:
-    used = {"assemble_batch", "momentum_update", "adam_update"}  # by the tests above
+    used = {"assemble_batch", *(f"{name}_update" for name in fv.optim.OPTIMIZERS)}  # by the tests above
     for case in CASES.values():
         for options in ({}, {"fuse": False}):
             plan = plan_of(case, EXACT[0], **options)

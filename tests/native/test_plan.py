@@ -293,7 +293,7 @@ def test_a_plan_knows_how_many_images_it_needs(
 
 def test_a_plan_that_diverged_can_be_set_back() -> None:
     x, y = images()
-    for optimizer in (fv.SGD(), fv.Momentum(), fv.Adam()):
+    for optimizer in (rule() for rule in fv.optim.OPTIMIZERS.values()):
         plan = fv.Plan(small_plan().net, SHAPE, BATCH, optimizer, isa=ISA)
         start = plan.state_dict()
         first = plan.train_step(x, y, 0.1)

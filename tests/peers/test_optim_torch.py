@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foveal.optim import SGD, Adam, Momentum, Optimizer, Schedule
+from foveal.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSProp, Schedule
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
@@ -19,6 +19,19 @@ RULES: dict[str, tuple[Optimizer, Any, dict[str, Any]]] = {
         Momentum(nesterov=True, weight_decay=0.01),
         torch.optim.SGD,
         {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    ),
+    "adagrad": (AdaGrad(), torch.optim.Adagrad, {}),
+    "adagrad_decay": (AdaGrad(weight_decay=0.1), torch.optim.Adagrad, {"weight_decay": 0.1}),
+    "adagrad_eps": (AdaGrad(0.1), torch.optim.Adagrad, {"eps": 0.1}),
+    "rmsprop": (RMSProp(), torch.optim.RMSprop, {}),
+    "rmsprop_decay": (RMSProp(weight_decay=0.1), torch.optim.RMSprop, {"weight_decay": 0.1}),
+    "rmsprop_other_window": (RMSProp(0.5, 1e-3), torch.optim.RMSprop, {"alpha": 0.5, "eps": 1e-3}),
+    "adamw": (AdamW(), torch.optim.AdamW, {"weight_decay": 0.0}),
+    "adamw_decay": (AdamW(weight_decay=0.1), torch.optim.AdamW, {"weight_decay": 0.1}),
+    "adamw_other_betas": (
+        AdamW(0.5, 0.9, 1e-3, weight_decay=0.01),
+        torch.optim.AdamW,
+        {"betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.01},
     ),
     "adam": (Adam(), torch.optim.Adam, {}),
     "adam_decay": (Adam(weight_decay=0.1), torch.optim.Adam, {"weight_decay": 0.1}),
@@ -41,7 +54,7 @@ def test_five_steps(name: str, dtype: Any) -> None:
         optimizer.param_groups[0]["lr"] = lr
         theirs.grad = torch.tensor(gradient)
         optimizer.step()
-        rule.update(w, gradient + dtype(rule.weight_decay) * w, state, lr, t)  # the plan adds the decay
+        rule.update(w, rule.decay(w, gradient, lr, rule.weight_decay), state, lr, t)
         bound = 20 * t * float(np.finfo(dtype).eps)  # some ten roundings a step
         np.testing.assert_allclose(w, theirs.detach().numpy(), rtol=bound, atol=bound)
 
@@ -73,6 +86,38 @@ def test_linear(total: int) -> None:
     theirs = their_rates(lambda optimizer: kind(optimizer, 1.0, 0.0, total_iters=total), total)
     ours = [Schedule("linear").rate(0.3, step, total) for step in range(total)]
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("total", TOTALS)
+def test_step(total: int) -> None:
+    milestones = [-(-total // 2), -(-3 * total // 4)]
+    kind = torch.optim.lr_scheduler.MultiStepLR
+    theirs = their_rates(lambda optimizer: kind(optimizer, milestones, gamma=0.1), total)
+    ours = [Schedule("step").rate(0.3, step, total) for step in range(total)]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("total", TOTALS)
+def test_exponential(total: int) -> None:
+    kind = torch.optim.lr_scheduler.ExponentialLR
+    theirs = their_rates(lambda optimizer: kind(optimizer, 0.01 ** (1 / total)), total)
+    ours = [Schedule("exponential").rate(0.3, step, total) for step in range(total)]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("total", [10, 40, 500])
+def test_inverse_sqrt(total: int, warmup: float) -> None:
+    """The formula of Vaswani et al. as PyTorch's users write it, with a LambdaLR."""
+    peak = warmup * total + 1
+    theirs = their_rates(
+        lambda optimizer: torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda n: peak**0.5 * min((n + 1) ** -0.5, (n + 1) * peak**-1.5)
+        ),
+        total,
+    )
+    ours = [Schedule("inverse-sqrt", warmup).rate(0.3, step, total) for step in range(total)]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
 @pytest.mark.parametrize("total", TOTALS)

@@ -14,6 +14,7 @@ import foveal as fv
 from foveal.errors import DivergedError, ShapeError, UsageError
 from foveal.fitting import fit_settings, held_out_images
 from foveal.kernels import available_isas
+from foveal.optim import OPTIMIZERS
 from foveal.run import Run
 from foveal.train.events import Event, Noted, Started, Warned
 from foveal.train.settings import TrainSettings
@@ -103,11 +104,18 @@ def test_the_evaluation_is_of_the_kept_weights_on_the_test_part(small_run: Run) 
         {"dropout": 0.3},
         {"batch_norm": True},
         {"optimizer": "sgd"},
+        {"optimizer": "adagrad"},
+        {"optimizer": "rmsprop"},
         {"optimizer": "adam"},
+        {"optimizer": "adamw"},
         {"momentum": 0.5},
         {"nesterov": True},
         {"weight_decay": 0.1},
         {"lr": 0.01},
+        {"schedule": "step"},
+        {"schedule": "exponential"},
+        {"schedule": "inverse-sqrt"},
+        {"schedule": "inverse-sqrt", "warmup": 0.5},
         {"schedule": "cosine"},
         {"schedule": "linear"},
         {"schedule": "one-cycle"},
@@ -126,6 +134,12 @@ def test_the_evaluation_is_of_the_kept_weights_on_the_test_part(small_run: Run) 
 def test_every_setting_changes_the_weights(tmp_path: Path, plain: Run, change: dict[str, Any]) -> None:
     run = fit(tmp_path / "a", **change)
     assert run.summary()["model_sha256"] != plain.summary()["model_sha256"]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_weight_decay_changes_the_weights_of_every_optimizer(tmp_path: Path, optimizer: str) -> None:
+    runs = [fit(tmp_path / str(n), optimizer=optimizer, weight_decay=decay) for n, decay in enumerate((0.0, 0.1))]
+    assert runs[0].summary()["model_sha256"] != runs[1].summary()["model_sha256"]
 
 
 @pytest.mark.parametrize(

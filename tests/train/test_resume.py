@@ -18,6 +18,8 @@ import foveal
 from foveal.errors import RunError, UsageError
 from foveal.fitting import Watch, fit_settings, resume
 from foveal.kernels import available_isas
+from foveal.optim import OPTIMIZERS, Schedule
+from foveal.optim.schedules import NAMES
 from foveal.run import Run
 from foveal.run.checkpoint import Progress, pack_checkpoint, read_checkpoint
 from foveal.train.events import BatchDone, Warned
@@ -109,17 +111,31 @@ def test_killed_before_any_checkpoint_in_a_long_epoch(
     assert result_of(out) == result_of(small_run.path)
 
 
-@pytest.mark.parametrize("model", ["lenet", "mlp"])
-def test_killed_with_adam_and_steps(tmp_path: Path, result_of: Callable[[Path], Any], model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "choices"),
+    [
+        ("lenet", {"optimizer": "adam"}),
+        *(("mlp", {"optimizer": name, "weight_decay": 0.01}) for name in OPTIMIZERS),
+        *(("mlp", {"schedule": name, "warmup": 0.1 * (name != "one-cycle")}) for name in NAMES),
+    ],
+    ids=str,
+)
+def test_killed_with_any_choice_and_steps(
+    tmp_path: Path, result_of: Callable[[Path], Any], model: str, choices: dict[str, Any]
+) -> None:
     settings = {
-        **SETTINGS, "model": model, "optimizer": "adam", "momentum": None, "lr": 0.01, "epochs": None, "steps": 13,
-        "schedule": "cosine",
+        **SETTINGS, "momentum": None, "lr": 0.01, "epochs": None, "steps": 13, "schedule": "cosine", "model": model,
+        **choices,
     }  # fmt: skip
     whole = fit_settings(TrainSettings(**settings), "digits", run_dir=tmp_path / "whole", watch=QUIET)
     out = killed(tmp_path / "run", "step", "10", **settings)
     resume(out, watch=QUIET)
     assert result_of(out) == result_of(whole.path)
     assert resume(out, watch=QUIET).summary()["steps"] == 13
+    rule = OPTIMIZERS[settings["optimizer"]] if "optimizer" in settings else foveal.Momentum
+    state, _ = read_checkpoint(out / "last.safetensors")
+    kept = {name.split(".")[1] for name, value in state.items() if name.startswith("optimizer.") and value.any()}
+    assert kept == set(rule.state), "the optimizer's state is in the checkpoint"
 
 
 def test_the_bits_depend_on_the_seed_and_training_moves_the_loss(tmp_path: Path, small_run: Run) -> None:
@@ -161,6 +177,17 @@ def test_a_finished_run_is_returned_as_it_is(tmp_path: Path, small_run: Run) -> 
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"}
     assert resume(out, watch=QUIET).summary()["steps"] == 24
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"} == before
+
+
+@pytest.mark.parametrize("schedule", NAMES)
+def test_an_extended_schedule_covers_the_new_total(tmp_path: Path, schedule: str) -> None:
+    """What is done stays; the rates of what is added are those of the longer training."""
+    settings = {**SETTINGS, "lr": 0.01, "epochs": 2, "schedule": schedule}
+    out = fit_settings(TrainSettings(**settings), "digits", run_dir=tmp_path / "run", watch=QUIET).path
+    heard: list[BatchDone] = []
+    watch = Watch(progress=False, listeners=[lambda event: heard.append(event) if isinstance(event, BatchDone) else 0])
+    resume(out, more_epochs=1, watch=watch)
+    assert [event.lr for event in heard] == [Schedule(schedule).rate(0.01, step, 24) for step in range(16, 24)]
 
 
 def test_more_epochs_extend_a_run(tmp_path: Path, small_run: Run) -> None:

@@ -37,7 +37,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"width": 0.0}, "--width must be above 0 and at most 100, not 0"),
     ({"model": "vg"}, "not 'vg'; did you mean vgg?"),
     ({"model": "transformer"}, "--model must be one of auto, mlp, lenet, nin, vgg"),
-    ({"optimizer": "adamw2"}, "did you mean adam"),
+    ({"optimizer": "adamw2"}, "did you mean adamw?"),
+    ({"optimizer": "RMSprop"}, "did you mean rmsprop?"),
+    ({"momentum": 0.9, "optimizer": "rmsprop"}, "--momentum would change nothing with --optimizer rmsprop"),
     ({"schedule": "onecycle"}, "not 'onecycle'; did you mean one-cycle?"),
     ({"augment": "flips"}, "did you mean flip?"),
     ({"isa": "avx"}, "--isa must be one of avx2"),
@@ -46,6 +48,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"epochs": 3, "steps": 100}, "--epochs and --steps contradict each other"),
     ({"patience": 2, "validation": 0}, "--patience needs validation images, but --validation is 0"),
     ({"warmup": 0.1}, "--warmup would change nothing"),
+    ({"schedule": "inverse"}, "did you mean inverse-sqrt?"),
     ({"nesterov": True, "optimizer": "adam"}, "--nesterov would change nothing with --optimizer adam"),
     (
         {"momentum": 0.5, "optimizer": "sgd"},

@@ -1,7 +1,7 @@
 """What an optimizer is: an immutable spec and a rule, elementwise over the flat buffer.
 
-w weights, g gradient of the loss, lr learning rate, t the number of this update (1, 2, …). Weight decay is added to
-the gradient, g ← g + weight_decay · w, on the decayed stretch of the buffer only (`foveal.params`), before the rule.
+w weights, g gradient of the loss, lr learning rate, t the number of this update (1, 2, …). Weight decay comes before
+the rule, on the decayed stretch of the buffer only (`foveal.params`).
 """
 
 import dataclasses
@@ -23,8 +23,15 @@ class Optimizer:
     state: ClassVar[tuple[str, ...]] = ()
     weight_decay: float
 
+    def decay(self, w: Vector, g: Vector, lr: float, share: float) -> Vector:
+        """Weight decay of a stretch, `share` being `weight_decay` or 0; returns the gradient for the rule.
+
+        It is added to the gradient, g + share · w (L2), but for AdamW.
+        """
+        return g + w.dtype.type(share) * w if share else g
+
     def update(self, w: Vector, g: Vector, state: State, lr: float, t: int) -> None:
-        """One step of the rule, in place on w and the state; g already holds the weight decay."""
+        """One step of the rule, in place on w and the state; g is what `decay` gave."""
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
 

@@ -1,9 +1,7 @@
 """The update as steps: the optimizer over the prefix [decayed | not decayed] of the flat buffer."""
 
-import numpy as np
-
 from foveal.kernels import REFERENCE
-from foveal.optim import SGD, Adam, Momentum, Optimizer
+from foveal.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSProp
 from foveal.params import ParamLayout
 from foveal.plan.program import Argument, Arrays, Buffer, Builder, RunInfo
 
@@ -25,7 +23,10 @@ def lower_update(optimizer: Optimizer, layout: ParamLayout, b: Builder) -> dict[
 _KERNELS: dict[type[Optimizer], tuple[str, tuple[str, ...]]] = {
     SGD: ("sgd_update", ()),
     Momentum: ("momentum_update", ("momentum", "nesterov", "dampening")),
+    AdaGrad: ("adagrad_update", ("eps",)),
+    RMSProp: ("rmsprop_update", ("alpha", "eps")),
     Adam: ("adam_update", ("beta1", "beta2", "eps", "bias_correction")),
+    AdamW: ("adamw_update", ("beta1", "beta2", "eps", "bias_correction")),
 }
 
 
@@ -50,8 +51,8 @@ def _emit_python(
     slices = {name: _slice("state", name, start, end) for name in state}
 
     def update(at: Arrays, run: RunInfo) -> None:
-        w, g = at(weight), at(gradient)
-        g = g + np.float32(decay) * w if decay else g
+        w = at(weight)
+        g = optimizer.decay(w, at(gradient), run.lr, decay)
         optimizer.update(w, g, {name: at(buffer) for name, buffer in slices.items()}, run.lr, run.update)
 
     b.python(f"{optimizer.name}.update", update, [weight, gradient, *slices.values()])

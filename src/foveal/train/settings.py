@@ -60,7 +60,13 @@ class TrainSettings:
     nesterov: bool = _setting(False, "use Nesterov's form of momentum")
     weight_decay: float = _setting(0.0, "pull weights towards 0 by D times their value", metavar="D")
     lr: float | None = _setting(None, f"learning rate, the schedule's highest ({_RATES})", metavar="X")
-    schedule: str = _setting("one-cycle", "how the learning rate changes over the training", schedules.NAMES)
+    schedule: str = _setting(
+        "one-cycle",
+        "how the learning rate changes over the training; step: to a tenth at 1/2 and again at 3/4 of it, "
+        "exponential: evenly to a hundredth, cosine and linear: to 0, one-cycle: up to --lr and down to 0, "
+        "inverse-sqrt: as 1/√step, after --warmup",
+        schedules.NAMES,
+    )
     warmup: float = _setting(0.0, "fraction of the training in which the rate rises from 0", metavar="FRACTION")
     epochs: int | None = _setting(None, f"passes over the training images ({DEFAULT_EPOCHS})", metavar="N")
     steps: int | None = _setting(None, "exact number of updates, instead of --epochs", metavar="N")
