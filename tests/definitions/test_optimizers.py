@@ -167,7 +167,7 @@ def test_float32_stays_close_to_float64_and_in_place(rule: Optimizer) -> None:
 
 def test_names_and_default_rates() -> None:
     assert {name: cls.default_lr for name, cls in OPTIMIZERS.items()} == {
-        "sgd": 0.1, "momentum": 0.02, "adagrad": 1e-2, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 1e-3,
+        "sgd": 0.1, "momentum": 0.02, "adagrad": 2e-2, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 1e-3,
     }  # fmt: skip
     assert all(cls().weight_decay == 0 and cls.name == name for name, cls in OPTIMIZERS.items())
 

@@ -15,7 +15,7 @@ class AdaGrad(Optimizer):
     """
 
     name = "adagrad"
-    default_lr = 1e-2
+    default_lr = 2e-2
     state = ("sum",)
 
     eps: float = 1e-10
