@@ -44,8 +44,14 @@ double logarithm(double x) {
   return 2.0 * s * series + static_cast<double>(e) * 0.6931471805599453;
 }
 
+// With q as in foveal/layers/loss.py. Plain: hit = mass = 1 and spread = 0, so that these terms change no bit.
 void softmax_cross_entropy(const softmax_cross_entropy_args& a, const Run& run) {
-  const double inverse_count = 1.0 / static_cast<double>(run.batch);
+  const auto weight = [&](int64_t k) { return a.class_weights == nullptr ? 1.0 : double{a.class_weights[k]}; };
+  const double spread = a.label_smoothing / static_cast<double>(a.classes);
+  double total = 0, all = 0;
+  for (int64_t n = 0; n < run.batch; ++n) total += weight(a.labels[n]);
+  for (int64_t k = 0; k < a.classes; ++k) all += weight(k);
+  const double inverse_total = 1.0 / total;
   // result[0] mean loss, result[1] number of correct answers: summed below, in the order of the batch
   each_range(run, run.batch, 16, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
@@ -54,11 +60,15 @@ void softmax_cross_entropy(const softmax_cross_entropy_args& a, const Run& run) 
       double top = z[0], sum = 0;
       for (int64_t k = 1; k < a.classes; ++k) top = z[k] > top ? z[k] : top;
       for (int64_t k = 0; k < a.classes; ++k) sum += exponential(z[k] - top);
-      a.losses[n] = static_cast<float>(logarithm(sum) - (z[label] - top));
+      const double log_sum = logarithm(sum), hit = (1.0 - a.label_smoothing) * weight(label), mass = hit + spread * all;
+      double loss = hit * (log_sum - (z[label] - top));
+      for (int64_t k = 0; k < a.classes && spread > 0; ++k) loss += spread * weight(k) * (log_sum - (z[k] - top));
+      a.losses[n] = static_cast<float>(loss);
       if (a.dlogits == nullptr) continue;
       float* const d = a.dlogits + n * a.stride;
       for (int64_t k = 0; k < a.classes; ++k) {
-        d[k] = static_cast<float>((exponential(z[k] - top) / sum - (k == label)) * inverse_count);
+        const double p = exponential(z[k] - top) / sum;
+        d[k] = static_cast<float>((p * mass - spread * weight(k) - (k == label ? hit : 0.0)) * inverse_total);
       }
       for (int64_t k = a.classes; k < a.stride; ++k) d[k] = 0;
     }
@@ -72,7 +82,7 @@ void softmax_cross_entropy(const softmax_cross_entropy_args& a, const Run& run) 
     for (int64_t k = 1; k < a.classes; ++k) best = z[k] > z[best] ? k : best;
     correct += best == a.labels[n];
   }
-  a.result[0] = static_cast<float>(loss * inverse_count);
+  a.result[0] = static_cast<float>(loss * inverse_total);
   a.result[1] = static_cast<float>(correct);
 }
 

@@ -21,6 +21,7 @@ from foveal.run.checkpoint import Progress, read_checkpoint
 from foveal.run.folder import RunFolder
 from foveal.run.model_file import image_shape
 from foveal.run.run import Run, load_run
+from foveal.train.balance import remarks
 from foveal.train.events import Event, Listener, Noted, Warned
 from foveal.train.initial import Initial, initial_again, normalised_as, read_initial, with_classes
 from foveal.train.interrupt import Interrupted
@@ -109,6 +110,7 @@ def fit_settings(
     resolved = settings.resolved(train_count=len(dataset.train), default_lr=optimizer.default_lr)
     session = Session(net, optimizer, resolved, dataset, initial=initial)
     said += [Noted(session.beginning)] if session.beginning else []
+    said += remarks(dataset.class_names, session.class_counts, resolved.class_weight)
     folder = RunFolder.create(dataset.name, run_dir)
     with folder.lock():
         folder.write_config(config_of(session, source, watch.command))

@@ -116,6 +116,12 @@ def test_every_optimizer(optimizer: str, tmp_path: Path, full: bool) -> None:
     check(data, "lenet", tmp_path, full, optimizer=optimizer, weight_decay=0.01, lr=lr)
 
 
+def test_smoothing_and_class_weights(tmp_path: Path, full: bool) -> None:
+    data = fv.load_dataset("digits", seed=1)
+    assert len(set(data.train.counts)) > 1
+    check(data, "lenet", tmp_path, full, label_smoothing=0.1, class_weight="balanced")
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_fashion_mnist(model: str, tmp_path: Path, full: bool, data_dir: Path) -> None:
     check(fv.load_dataset(data_dir / "fashion-mnist", seed=1), model, tmp_path, full)

@@ -146,6 +146,21 @@ def test_dropout(shape: tuple[int, ...], p: float, training: bool) -> None:
     check_gradients(Dropout(p), np.random.default_rng(0).standard_normal(shape), ctx)
 
 
+@pytest.mark.parametrize("weights", [None, (0.5, 2.0, 7.0)], ids=["equal", "weighted"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_softmax_cross_entropy_with_smoothing_and_weights(smoothing: float, weights: tuple[float, ...] | None) -> None:
+    random = np.random.default_rng(0)
+    logits, labels = random.standard_normal((5, 3)), np.array([0, 2, 1, 1, 0])
+    loss = SoftmaxCrossEntropy(smoothing, weights)
+    gradient = loss.backward(loss.forward(logits, labels)[1], labels)
+    for at in np.ndindex(logits.shape):
+        shift = np.zeros_like(logits)
+        shift[at] = 1e-5
+        measured = (loss.forward(logits + shift, labels)[0] - loss.forward(logits - shift, labels)[0]) / 2e-5
+        assert gradient[at] == pytest.approx(measured, abs=1e-8)
+    np.testing.assert_allclose(gradient.sum(axis=1), 0, atol=1e-15)
+
+
 @pytest.mark.parametrize(
     ("rows", "classes", "size"), [(4, 3, 1.0), (1, 2, 1.0), (3, 10, 30.0)], ids=["batch", "one_image", "confident"]
 )

@@ -1,10 +1,12 @@
 """What layers compute, by hand: values, ties, divisors, running statistics, masks, and the type of the result."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from finite_differences import draw_params
 
-from foveal.errors import ShapeError
+from foveal.errors import ShapeError, UsageError
 from foveal.layers import (
     GELU,
     AvgPool2d,
@@ -256,6 +258,48 @@ def test_activations_far_out(layer: Layer, ends: tuple[float, float], slopes: tu
 def test_softmax_cross_entropy_by_hand() -> None:
     loss, _ = SoftmaxCrossEntropy().forward(np.log(np.array([[1.0, 2, 5], [3, 3, 2]])), np.array([2, 0]))
     assert loss == pytest.approx(-(np.log(5 / 8) + np.log(3 / 8)) / 2)
+
+
+def test_label_smoothing_by_hand() -> None:
+    # p = 1/8, 2/8, 5/8; the label has 1 - 0.3 + 0.1, the others 0.1 each
+    loss, saved = SoftmaxCrossEntropy(0.3).forward(np.log(np.array([[1.0, 2, 5]])), np.array([2]))
+    assert loss == pytest.approx(-(0.1 * np.log(1 / 8) + 0.1 * np.log(2 / 8) + 0.8 * np.log(5 / 8)))
+    gradient = SoftmaxCrossEntropy(0.3).backward(saved, np.array([2]))
+    np.testing.assert_allclose(gradient, [[1 / 8 - 0.1, 2 / 8 - 0.1, 5 / 8 - 0.8]], atol=1e-15)
+
+
+def test_class_weights_by_hand() -> None:
+    # -log 5/8 weighs 4, -log 3/8 weighs 1: divided by the sum of the weights, not by the number of images
+    scores, labels = np.log(np.array([[1.0, 2, 5], [3, 3, 2]])), np.array([2, 0])
+    loss, saved = SoftmaxCrossEntropy(class_weights=(1, 9, 4)).forward(scores, labels)
+    assert loss == pytest.approx(-(4 * np.log(5 / 8) + np.log(3 / 8)) / 5)
+    gradient = SoftmaxCrossEntropy(class_weights=(1, 9, 4)).backward(saved, labels)
+    np.testing.assert_allclose(gradient * 5, [[4 / 8, 8 / 8, 20 / 8 - 4], [3 / 8 - 1, 3 / 8, 2 / 8]], atol=1e-14)
+
+
+def test_equal_weights_change_nothing_whatever_they_are() -> None:
+    scores, labels = np.random.default_rng(0).standard_normal((4, 3)), np.array([2, 0, 1, 1])
+    plain, heavy = (SoftmaxCrossEntropy(0.2, weights) for weights in (None, (7.0,) * 3))
+    assert heavy.forward(scores, labels)[0] == pytest.approx(plain.forward(scores, labels)[0], rel=1e-14)
+    saved = plain.forward(scores, labels)[1]
+    np.testing.assert_allclose(heavy.backward(saved, labels), plain.backward(saved, labels), atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((1.0,), r"SoftmaxCrossEntropy\(label_smoothing=...\) must be at least 0 and below 1, not 1"),
+        ((-0.1,), "label_smoothing"),
+        ((0.0, (1.0, 0.0)), r"SoftmaxCrossEntropy\(class_weights=...\)\[1\] must be at least"),
+        ((0.0, (1.0, np.nan)), "must be a number"),
+        ((0.0, 3.0), "must be a number for each class, not 3.0"),
+        ((0.0, "balanced"), "must be a number for each class, not 'balanced'"),
+    ],
+    ids=str,
+)
+def test_a_loss_that_cannot_be_is_refused(arguments: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        SoftmaxCrossEntropy(*arguments)
 
 
 def test_softmax_cross_entropy_of_huge_scores_is_finite() -> None:

@@ -66,18 +66,25 @@ register("pad_images", "batch_prefix", lambda: pad_images((3, 3, 1), (1, 1, 1, 1
 
 
 def cross_entropy(
-    logits: np.ndarray, labels: np.ndarray, stride: int, batch: int | None = None, *, gradient: bool = True
+    logits: np.ndarray,
+    labels: np.ndarray,
+    stride: int,
+    batch: int | None = None,
+    *,
+    gradient: bool = True,
+    loss: SoftmaxCrossEntropy = SoftmaxCrossEntropy(),  # noqa: B008
 ) -> Case:
     """logits (N, K), stored `stride` apart. Computed in double: each value is rounded once or twice."""
     images, classes = logits.shape
     n = images if batch is None else batch
     z, answers = logits[:n].astype(np.float64), labels[:n]
-    loss = SoftmaxCrossEntropy()
     with np.errstate(invalid="ignore"):  # inf - inf
         mean, log_softmax = loss.forward(z, answers)
-    losses, dlogits = -log_softmax[np.arange(n), answers], loss.backward(log_softmax, answers)
+    losses, dlogits = loss.losses(log_softmax, answers), loss.backward(log_softmax, answers)
     correct = np.count_nonzero(z.argmax(axis=1) == answers)
-    slack = 2.0**-40  # exp and log in double, and 1 - softmax
+    weights = None if loss.class_weights is None else np.array(loss.class_weights, np.float32)
+    size = float(np.abs(logits[np.isfinite(logits)]).max(initial=1.0)) if loss.label_smoothing else 1.0
+    slack = 2.0**-40 * size  # exp and log in double, and 1 - softmax
     want = {
         "losses": Want(losses, tolerance(1, np.abs(losses)) + slack),
         "result": Want(np.array([mean, correct]), np.array([float(tolerance(2, abs(mean))) + slack, 0.0])),
@@ -88,6 +95,7 @@ def cross_entropy(
     args = {
         "logits": stored(logits[:, :, None, None], stride), "labels": labels.astype(np.int32), "losses": Out(images),
         "dlogits": Out(images * stride) if gradient else None, "result": Out(2), "classes": classes, "stride": stride,
+        "class_weights": weights, "label_smoothing": loss.label_smoothing,
     }  # fmt: skip
     return Case("softmax_cross_entropy", args, want, n)
 
@@ -96,6 +104,14 @@ def scores(images: int, classes: int, size: float = 1.0) -> tuple[np.ndarray, np
     return floats(1, images, classes) * np.float32(size), np.random.default_rng(2).integers(0, classes, images)
 
 
+SMOOTH, WEIGHTED = SoftmaxCrossEntropy(0.1), SoftmaxCrossEntropy(0.0, (0.5, 2.0, 1.0, 0.25, 3.0))  # floats as float32
+BOTH = SoftmaxCrossEntropy(0.5, (0.5, 2.0, 1.0, 0.25, 3.0))
+register("softmax_cross_entropy", "smooth", lambda: cross_entropy(*scores(37, 10), 16, loss=SMOOTH))
+register("softmax_cross_entropy", "smooth_classes_17", lambda: cross_entropy(*scores(3, 17), 32, loss=SMOOTH))
+register("softmax_cross_entropy", "smooth_huge_scores", lambda: cross_entropy(*scores(9, 10, 1e4), 16, loss=SMOOTH))
+register("softmax_cross_entropy", "weighted", lambda: cross_entropy(*scores(37, 5), 16, loss=WEIGHTED))
+register("softmax_cross_entropy", "weighted_batch_prefix", lambda: cross_entropy(*scores(9, 5), 5, 4, loss=WEIGHTED))
+register("softmax_cross_entropy", "smooth_and_weighted", lambda: cross_entropy(*scores(37, 5), 16, loss=BOTH))
 register("softmax_cross_entropy", "classes_10", lambda: cross_entropy(*scores(5, 10), 16))
 register("softmax_cross_entropy", "classes_1", lambda: cross_entropy(*scores(3, 1), 16))
 register("softmax_cross_entropy", "classes_2", lambda: cross_entropy(*scores(3, 2), 16))

@@ -7,6 +7,7 @@ A file holds three training steps on invented images; the driver prints the hash
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from networks import CASES, Case
@@ -15,6 +16,7 @@ import foveal as fv
 
 NETWORKS = {
     "lenet": (fv.models.lenet(10), (1, 28, 28), fv.Adam()),
+    "mlp_smooth": (fv.models.mlp(3, width=0.5), (1, 28, 28), fv.SGD()),
     "vgg": (fv.models.vgg(10, width=0.25), (3, 32, 32), fv.Momentum(nesterov=True)),
     "nin": (fv.models.nin(10, width=0.25), (3, 32, 32), fv.SGD(weight_decay=0.001)),
     "lenet_adagrad": (fv.models.lenet(10, width=0.5), (1, 28, 28), fv.AdaGrad(weight_decay=0.001)),
@@ -23,10 +25,15 @@ NETWORKS = {
 }
 
 
-def record(path: Path, net: fv.Sequential, shape: tuple[int, int, int], batch: int, optimizer: fv.Optimizer) -> None:
+SETTINGS: dict[str, dict[str, Any]] = {"mlp_smooth": {"label_smoothing": 0.1, "class_weights": (0.5, 1.0, 3.0)}}
+
+
+def record(
+    path: Path, net: fv.Sequential, shape: tuple[int, int, int], batch: int, optimizer: fv.Optimizer, **settings: Any
+) -> None:
     random = np.random.default_rng(0)
     channels, high, wide = shape
-    plan = fv.Plan(net, shape, batch, optimizer, seed=3, threads=3)
+    plan = fv.Plan(net, shape, batch, optimizer, seed=3, threads=3, **settings)
     pixels = random.integers(0, 256, (4 * batch, high, wide, channels)).astype(np.uint8)
     labels = random.integers(0, plan.classes, 4 * batch).astype(np.int32)
     scale, shift = np.full(channels, 1 / 64, np.float32), np.full(channels, -2, np.float32)
@@ -50,7 +57,7 @@ def main() -> None:
             record(folder / f"{name}.program", case.net, case.shape, case.batch, optimizers[number % len(optimizers)])
     else:
         for name, (net, shape, optimizer) in NETWORKS.items():
-            record(folder / f"{name}.program", net, shape, 16, optimizer)
+            record(folder / f"{name}.program", net, shape, 16, optimizer, **SETTINGS.get(name, {}))
 
 
 if __name__ == "__main__":

@@ -324,6 +324,50 @@ def test_input_shapes_of_any_kind() -> None:
         fv.Plan(small_plan().net, (3, 0, 8), BATCH)
 
 
+# ---- the loss
+
+
+@pytest.mark.parametrize("isa", [ISA, "reference"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"label_smoothing": 0.2},
+        {"class_weights": (1.0, 4.0, 0.25)},
+        {"label_smoothing": 0.2, "class_weights": [1, 4, 2]},
+    ],
+    ids=str,
+)
+def test_smoothing_and_weights_are_of_the_loss_that_is_trained_on(isa: str, settings: dict[str, Any]) -> None:
+    from foveal.layers import SoftmaxCrossEntropy
+
+    x, y = images()
+    plan = fv.Plan(small_plan().net, SHAPE, BATCH, fv.SGD(), isa=isa, **settings)
+    logits, bias = plan.predict(x).astype(np.float64), plan.params["2.bias"]
+    loss, saved = plan.loss.forward(logits, y)
+    assert loss != pytest.approx(SoftmaxCrossEntropy().forward(logits, y)[0], rel=1e-3)
+    assert plan.train_step(x, y, lr=1.0) == pytest.approx(loss, rel=1e-6)
+    np.testing.assert_allclose(bias - plan.params["2.bias"], plan.loss.backward(saved, y).sum(axis=0), atol=1e-6)
+    source = attached(plan)
+    result = plan.evaluate_on(source)
+    plain, _ = SoftmaxCrossEntropy().forward(result.logits.astype(np.float64), source.labels)
+    assert result.loss == pytest.approx(plain, rel=1e-6), "evaluation is plain"
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"class_weights": (1.0, 2.0)}, fv.ShapeError, "class_weights needs one for each of the 3 classes, not 2"),
+        ({"class_weights": (1.0, 2.0, -1.0)}, fv.UsageError, "class_weights"),
+        ({"label_smoothing": 1.0}, fv.UsageError, "label_smoothing"),
+        ({"optimizer": None, "label_smoothing": 0.1}, fv.UsageError, "would change nothing in a plan without an"),
+    ],
+    ids=str,
+)
+def test_a_loss_that_does_not_fit_is_refused(settings: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        fv.Plan(small_plan().net, SHAPE, BATCH, **{"optimizer": fv.SGD(), **settings})
+
+
 # ---- threads, floating-point mode, lifetime
 
 

@@ -173,6 +173,23 @@ def test_slopes_at_zero_are_pytorchs(layer: ReLU | LeakyReLU) -> None:
     np.testing.assert_array_equal(layer.backward(np.ones_like(y), saved, {}, Context())[0], x.grad.numpy())
 
 
+@pytest.mark.parametrize("weights", [None, (0.5, 2.0, 1.0, 7.0)], ids=["equal", "weighted"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("size", [1.0, 100.0])
+def test_loss_with_smoothing_and_weights(size: float, smoothing: float, weights: tuple[float, ...] | None) -> None:
+    random = np.random.default_rng(0)
+    logits, labels = size * random.standard_normal((6, 4)), random.integers(0, 4, 6)
+    theirs = torch.tensor(logits, requires_grad=True)
+    their_loss = functional.cross_entropy(
+        theirs, torch.tensor(labels), torch.tensor(weights).double() if weights else None, label_smoothing=smoothing
+    )
+    their_loss.backward()
+    loss = SoftmaxCrossEntropy(smoothing, weights)
+    ours, saved = loss.forward(logits, labels)
+    assert ours == pytest.approx(float(their_loss.detach()), rel=1e-12)
+    np.testing.assert_allclose(loss.backward(saved, labels), theirs.grad.numpy(), rtol=1e-9, atol=1e-15)
+
+
 @pytest.mark.parametrize("size", [0.1, 1.0, 100.0])
 def test_loss(size: float) -> None:
     random = np.random.default_rng(0)

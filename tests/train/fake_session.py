@@ -1,5 +1,6 @@
 """A session whose losses are written down in advance, to test the loop alone."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,11 @@ class FakeSession:
         )
     )
     train_count: int = 8
+    uniform: float | None = None
+
+    @property
+    def uniform_loss(self) -> float:
+        return self.uniform or math.log(len(self.class_shares))
 
     @property
     def advice(self) -> str:

@@ -111,6 +111,8 @@ def test_the_evaluation_is_of_the_kept_weights_on_the_test_part(small_run: Run) 
         {"momentum": 0.5},
         {"nesterov": True},
         {"weight_decay": 0.1},
+        {"label_smoothing": 0.1},
+        {"class_weight": "balanced"},
         {"lr": 0.01},
         {"schedule": "step"},
         {"schedule": "exponential"},

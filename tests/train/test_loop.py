@@ -117,6 +117,11 @@ def test_stuck(loss: float, accuracy: float, shares: list[float], is_stuck: bool
     assert stuck(loss, accuracy, shares) is is_stuck
 
 
+@pytest.mark.parametrize(("loss", "is_stuck"), [(1.5, True), (1.49, True), (1.48, False), (math.log(10), False)])
+def test_stuck_where_weights_and_smoothing_move_the_loss_of_a_guess(loss: float, is_stuck: bool) -> None:
+    assert stuck(loss, 0.1, [0.1] * 10, uniform_loss=1.5) is is_stuck
+
+
 def test_a_loss_stuck_at_ln_k_is_said_once_and_not_at_once(tmp_path: Path) -> None:
     session = FakeSession(validation=(3.0, 3.0, 3.0), training=(math.log(10),), accuracy=0.1)
     heard, _, _ = run_loop(session, tmp_path)

@@ -9,9 +9,16 @@ from foveal.plan.inout import InputOutput
 from foveal.plan.lower import logical, store
 from foveal.plan.program import Arrays, Buffer, Builder, RunInfo, Value
 
+PLAIN = SoftmaxCrossEntropy()
 
-def lower_loss(logits: Value, dlogits: Buffer | None, io: InputOutput, b: Builder) -> Value:
+
+def lower_loss(
+    logits: Value, dlogits: Buffer | None, io: InputOutput, b: Builder, spec: SoftmaxCrossEntropy = PLAIN
+) -> Value:
     """Emit the loss; where nobody needs their gradient, the logits outlive the arena to be read."""
+    weights = spec.class_weights
+    if weights is not None and len(weights) != logits.channels:
+        raise ShapeError(f"class_weights needs one for each of the {logits.channels} classes, not {len(weights)}")
     if logits.pixels != 1:
         raise ShapeError("the network must end in class scores: put GlobalAvgPool() or Dense(classes) at its end")
     if dlogits is None:
@@ -19,17 +26,18 @@ def lower_loss(logits: Value, dlogits: Buffer | None, io: InputOutput, b: Builde
     if b.isa != REFERENCE:
         b.emit(
             "softmax_cross_entropy", logits=logits.buffer, labels=io.labels, losses=io.losses, dlogits=dlogits,
-            result=io.result, classes=logits.channels, stride=logits.stored,
+            class_weights=b.fixed("class weights", np.array(weights, np.float32)) if weights else None,
+            result=io.result, classes=logits.channels, stride=logits.stored, label_smoothing=spec.label_smoothing,
         )  # fmt: skip
         return logits
 
     def loss(at: Arrays, run: RunInfo) -> None:
         scores, labels = logical(logits, at(logits.buffer), run.batch), at(io.labels)[: run.batch]
-        mean, saved = SoftmaxCrossEntropy().forward(scores, labels)
-        at(io.losses)[: run.batch] = -saved[np.arange(run.batch), labels]
+        mean, saved = spec.forward(scores, labels)
+        at(io.losses)[: run.batch] = spec.losses(saved, labels)
         at(io.result)[:] = mean, np.count_nonzero(scores.argmax(axis=1) == labels)
         if dlogits is not None:
-            store(logits, at(dlogits), SoftmaxCrossEntropy().backward(saved, labels))
+            store(logits, at(dlogits), spec.backward(saved, labels))
 
     touched = [logits.buffer, io.labels, io.losses, io.result, *([dlogits] if dlogits else [])]
     b.python("SoftmaxCrossEntropy", loss, touched)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from foveal.checks import LARGEST, integer, real
 from foveal.errors import ShapeError, UsageError
 from foveal.kernels import resolve_isa, resolve_threads
-from foveal.layers import Sequential
+from foveal.layers import Sequential, SoftmaxCrossEntropy
 from foveal.layers.base import Layer, Shape
 from foveal.optim import Optimizer
 from foveal.params import Parameters, ParamLayout
@@ -40,6 +40,8 @@ class Plan:
     net: layers that end in class scores (K,). input_shape: (C, H, W). batch_size: the largest batch; smaller ones run
     as a prefix. optimizer: None for a plan that only predicts. seed: of the initial weights and of dropout. threads,
     isa: never influence results (but `isa="baseline"` and "reference" differ from the others in the last bits).
+    label_smoothing, class_weights (K,): of the loss that is trained on (`SoftmaxCrossEntropy`); evaluation always gives
+    the plain cross-entropy, so that its numbers can be compared.
     One thread may use a plan at a time; several plans may be at work at once.
     Raises ShapeError when layers do not fit, UsageError for arguments that cannot be.
     """
@@ -54,12 +56,17 @@ class Plan:
         threads: int | None = None,
         isa: str | None = None,
         *,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
         fuse: bool = True,
     ) -> None:
         self.input_shape = _image_shape(input_shape)
         batch_size, seed = integer(batch_size, "batch_size", 1), integer(seed, "seed", 0, 2**64 - 1)
         self.net = net if isinstance(net, Sequential) else Sequential(net)
         self.batch_size, self.optimizer, self.seed = batch_size, optimizer, seed
+        self.loss = SoftmaxCrossEntropy(label_smoothing, class_weights)  # type: ignore[arg-type]  # made a tuple
+        if optimizer is None and not self.loss.plain:
+            raise UsageError("label_smoothing and class_weights would change nothing in a plan without an optimizer")
         self.threads, self.isa = resolve_threads(threads), resolve_isa(isa)
         self.classes = _classes(self.net, self.input_shape)
         self.updates = 0
@@ -99,7 +106,7 @@ class Plan:
         logits, backward = lower(self.net, self._io.value, b)
         dlogits = Gradient(Buffer("dlogits", logits.floats))
         b.phase = "loss"
-        lower_loss(logits, dlogits.buffer, self._io, b)
+        lower_loss(logits, dlogits.buffer, self._io, b, self.loss)
         b.phase = "backward"
         backward(dlogits)
         b.phase = "update"
@@ -112,7 +119,7 @@ class Plan:
     # ---- arrays in, arrays out
 
     def train_step(self, x: ArrayLike, y: ArrayLike, lr: float, *, epoch: int = 0, step: int | None = None) -> float:
-        """One update from x (N, C, H, W) float32 and y (N,) labels; returns the mean loss before the update.
+        """One update from x (N, C, H, W) float32 and y (N,) labels; returns the loss before the update.
 
         epoch and step are the keys of dropout's random numbers; step defaults to the number of updates so far.
         """

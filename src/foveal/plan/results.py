@@ -10,7 +10,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What one training step saw, before its update: mean loss, number of correct answers, number of images."""
+    """What one training step saw, before its update.
+
+    loss: the one that is trained on; correct: number of right answers; count: number of images.
+    """
 
     loss: float
     correct: int
@@ -19,7 +22,7 @@ class BatchResult:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResult:
-    """What the network says of a set of images: mean loss, loss of each (N,), and logits (N, K)."""
+    """What the network says of a set of images: the plain cross-entropy, mean and of each (N,), and logits (N, K)."""
 
     loss: float
     losses: Floats

@@ -19,8 +19,9 @@ from foveal.run.tensors import Arrays, pack, unpack
 class EpochRow:
     """One line of metrics.csv. epoch counts from 1; step: updates since the start; lr: rate of the last of them.
 
-    Losses are means over images, accuracies fractions; the training ones are taken as the epoch went along. val_ is
-    None without validation images. seconds: of this epoch, validation included.
+    Losses are means over images, accuracies fractions; the training ones are taken as the epoch went along. train_loss
+    is what is minimised, with label smoothing and class weights; val_loss is always the plain cross-entropy, which can
+    be compared between settings. val_ is None without validation images. seconds: of this epoch, validation included.
     """
 
     epoch: int

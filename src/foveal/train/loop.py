@@ -49,14 +49,15 @@ def train(
         _Loop(session, folder, progress, listeners, clock, checkpoint_every, stop).run()
 
 
-def stuck(loss: float, accuracy: float, shares: Sequence[float]) -> bool:
+def stuck(loss: float, accuracy: float, shares: Sequence[float], uniform_loss: float | None = None) -> bool:
     """Whether a mean loss and accuracy are those of a network that gives all K classes the same score.
 
-    shares (K,): the part of the training images that each class has. Its loss is ln K (here: within 1 %), and it
-    answers one class, so it is right as often as that class comes (here: no more than the commonest, plus 0.2 / K).
+    shares (K,): the part of the training images that each class has. Its loss is `uniform_loss`, ln K when None (here:
+    within 1 %), and it answers one class, so it is right as often as that class comes (here: no more than the
+    commonest, plus 0.2 / K).
     """
     classes = len(shares)
-    guess = math.log(classes)
+    guess = math.log(classes) if uniform_loss is None else uniform_loss
     return classes > 1 and abs(loss - guess) <= 0.01 * guess and accuracy <= max(shares) + 0.2 / classes
 
 
@@ -172,12 +173,14 @@ class _Loop:
         recent = p.rows[-2:]
         if len(recent) < 2 and recent[0].step < 100:
             return False
-        return all(stuck(row.train_loss, row.train_accuracy, s.class_shares) for row in recent)
+        return all(stuck(row.train_loss, row.train_accuracy, s.class_shares, s.uniform_loss) for row in recent)
 
     def stuck_message(self, loss: float) -> str:
         k = len(self.session.class_shares)
+        ln_k = math.isclose(self.session.uniform_loss, math.log(k))
+        what = f"ln {k}" if ln_k else f"what equal scores for all {k} classes give"
         return (
-            f"the loss stays at {loss:.3f}, which is ln {k}: the network answers as if it guessed among {k} classes; "
+            f"the loss stays at {loss:.3f}, which is {what}: the network answers as if it guessed among {k} classes; "
             f"{self.session.advice}, or another network (a ReLU before the last scores does this)"
         )
 

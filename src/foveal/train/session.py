@@ -1,5 +1,6 @@
 """A session: one network, its data and its settings bound to a plan, ready for the loop to make updates with."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +12,14 @@ from foveal.layers import Sequential
 from foveal.optim import Optimizer, Schedule
 from foveal.plan import BatchResult, Plan
 from foveal.run.model_file import Model, image_shape, pack_model, weights_of
+from foveal.train.balance import balanced_weights
 from foveal.train.initial import Initial, start_from
 from foveal.train.settings import TrainSettings
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Mean loss and accuracy, a fraction, over the validation images."""
+    """Mean of the plain cross-entropy, and accuracy, a fraction, over the validation images."""
 
     loss: float
     accuracy: float
@@ -50,14 +52,19 @@ class Session:
         if self.train_count == 0:
             raise DataError("there are no images to train on")
         shape = image_shape(data.preprocess)
-        self.plan = Plan(net, shape, self.batch_size, optimizer, settings.seed, settings.threads, settings.isa)
+        self.class_counts = data.train.counts
+        weights = balanced_weights(self.class_counts) if settings.class_weight == "balanced" else None
+        self.plan = Plan(
+            net, shape, self.batch_size, optimizer, settings.seed, settings.threads, settings.isa,
+            label_smoothing=settings.label_smoothing, class_weights=weights,
+        )  # fmt: skip
         if self.plan.classes != len(data.class_names):
             raise UsageError(
                 f"the network has {self.plan.classes} outputs, but the data {len(data.class_names)} classes"
             )
         self.initial = initial
         self.beginning = start_from(self.plan, initial) if initial is not None else ""
-        self.class_shares = tuple(count / self.train_count for count in data.train.counts)
+        self.class_shares = tuple(count / self.train_count for count in self.class_counts)
         scale, shift = data.preprocess.scale, data.preprocess.shift
         self._train = self.plan.attach(data.train.pixels, data.train.labels, scale, shift)
         self._validation = None
@@ -82,6 +89,15 @@ class Session:
     def advice(self) -> str:
         """What to try when the loss goes wrong."""
         return f"the learning rate was {self.lr:g}, try --lr {self.lr / 10:.2g}"
+
+    @property
+    def uniform_loss(self) -> float:
+        """The training loss of a network that gives all K classes the same score: ln K, or with smoothing and weights
+        Σₙ Σₖ q[n, k] ln K / Σₙ w[yₙ] (see `SoftmaxCrossEntropy`), over all training images."""
+        classes, smooth = len(self.class_shares), self.settings.label_smoothing
+        weights = self.plan.loss.class_weights or (1.0,) * classes
+        mean = sum(share * weight for share, weight in zip(self.class_shares, weights, strict=True))
+        return math.log(classes) * (1 - smooth + smooth * sum(weights) / classes / mean)
 
     @property
     def steps_per_epoch(self) -> int:

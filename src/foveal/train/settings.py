@@ -21,6 +21,7 @@ from foveal.spelling import did_you_mean
 CUSTOM: Final = "custom"  # the model was given as layers, not by name
 AUTO: Final = "auto"  # the model is chosen when the data are known
 AUGMENTS: Final = ("none", "flip", "shift", "standard")
+CLASS_WEIGHTS: Final = ("none", "balanced")
 _MODEL: Final = ("variant", "head", "dropout", "batch_norm", "width")  # settings that only some models take
 RULE: Final = ("momentum", "nesterov", "weight_decay")  # settings that only some optimizers take
 _RATES: Final = ", ".join(f"{name}: {rule.default_lr:g}" for name, rule in sorted(OPTIMIZERS.items()))
@@ -59,6 +60,12 @@ class TrainSettings:
     momentum: float | None = _setting(None, "momentum of the optimizer (0.9)", metavar="M")
     nesterov: bool = _setting(False, "use Nesterov's form of momentum")
     weight_decay: float = _setting(0.0, "pull weights towards 0 by D times their value", metavar="D")
+    label_smoothing: float = _setting(
+        0.0, "train towards 1 - E for the right class, sharing E among all, instead of towards 1", metavar="E"
+    )
+    class_weight: str = _setting(
+        "none", "weights of the classes in the loss; balanced: all classes count the same", CLASS_WEIGHTS
+    )
     lr: float | None = _setting(None, f"learning rate, the schedule's highest ({_RATES})", metavar="X")
     schedule: str = _setting(
         "one-cycle",
@@ -118,7 +125,7 @@ class TrainSettings:
             raise UsageError(f"--lr {self.lr:g} is no float32, {SMALLEST:g} to {LARGEST:g}, which rates are")
         self._settle("width", real, above=0, high=100)
         self._settle("weight_decay", real, 0)
-        for name in ("dropout", "momentum", "warmup", "validation"):
+        for name in ("dropout", "momentum", "label_smoothing", "warmup", "validation"):
             self._settle(name, real, 0, 1)
         for name in ("nesterov", "skip_bad", "batch_norm"):
             self._settle(name, switch)
@@ -214,6 +221,8 @@ class Options(TypedDict, total=False):
     momentum: float
     nesterov: bool
     weight_decay: float
+    label_smoothing: float
+    class_weight: str
     lr: float | None
     schedule: str
     warmup: float
