@@ -10,6 +10,7 @@
 // clang-format on
 #include "activation.inl.h"
 #include "batch.inl.h"
+#include "clip.inl.h"
 #include "conv.inl.h"
 #include "dense.inl.h"
 #include "dropout.inl.h"

@@ -64,10 +64,14 @@ class ParamSlot:
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """The order in which a slot is stored: `size` floats, `index` (logical shape) → position; the rest is zero."""
+    """The order in which a slot is stored: `size` floats, `index` (logical shape) → position; the rest is zero.
+
+    panels: in panels of outputs side by side, as the kernels of dense layers and convolutions have their weights.
+    """
 
     size: int
     index: NDArray[np.int64]
+    panels: bool = False
 
 
 def plain_storage(shape: tuple[int, ...]) -> Storage:

@@ -122,6 +122,11 @@ def test_smoothing_and_class_weights(tmp_path: Path, full: bool) -> None:
     check(data, "lenet", tmp_path, full, label_smoothing=0.1, class_weight="balanced")
 
 
+@pytest.mark.parametrize("limit", [{"clip_norm": 0.5}, {"max_norm": 0.8}], ids=str)
+def test_limits_on_norms(limit: dict[str, float], tmp_path: Path, full: bool) -> None:
+    check(fv.load_dataset("digits", seed=1), "lenet", tmp_path, full, lr=0.05, **limit)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_fashion_mnist(model: str, tmp_path: Path, full: bool, data_dir: Path) -> None:
     check(fv.load_dataset(data_dir / "fashion-mnist", seed=1), model, tmp_path, full)

@@ -21,7 +21,7 @@ EPS = 2.0**-23  # of float32: the distance from 1 to the next number
 TINY = 2.0**-126  # smaller magnitudes count as zero
 GUARD = 256  # bytes of canary on each side of a buffer
 CANARY = np.uint32(0x7FE5C0DE)  # a NaN, so that a value read from there shows in the result
-DTYPES = {"float": np.float32, "uint8_t": np.uint8, "int32_t": np.int32, "int64_t": np.int64}
+DTYPES = {"float": np.float32, "uint8_t": np.uint8, "int32_t": np.int32, "int64_t": np.int64, "double": np.float64}
 
 
 def tolerance(reduction_length: int, scale: np.ndarray | float) -> np.ndarray:

@@ -16,6 +16,7 @@ import foveal as fv
 
 NETWORKS = {
     "lenet": (fv.models.lenet(10), (1, 28, 28), fv.Adam()),
+    "lenet_limits": (fv.models.lenet(10, width=0.5), (1, 28, 28), fv.Momentum()),
     "mlp_smooth": (fv.models.mlp(3, width=0.5), (1, 28, 28), fv.SGD()),
     "vgg": (fv.models.vgg(10, width=0.25), (3, 32, 32), fv.Momentum(nesterov=True)),
     "nin": (fv.models.nin(10, width=0.25), (3, 32, 32), fv.SGD(weight_decay=0.001)),
@@ -25,7 +26,10 @@ NETWORKS = {
 }
 
 
-SETTINGS: dict[str, dict[str, Any]] = {"mlp_smooth": {"label_smoothing": 0.1, "class_weights": (0.5, 1.0, 3.0)}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "lenet_limits": {"clip_norm": 0.1, "max_norm": 0.9},
+    "mlp_smooth": {"label_smoothing": 0.1, "class_weights": (0.5, 1.0, 3.0)},
+}
 
 
 def record(

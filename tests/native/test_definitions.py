@@ -1,11 +1,15 @@
 """The native core against the definitions in float64, on every instruction set that this machine has."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 from networks import CASES, Case, batch_of, definition_logits, definition_step, gradients_of
 
 import foveal as fv
 from foveal.kernels import KERNELS, available_isas
+from foveal.params import Init
 
 NATIVE = [isa for isa in available_isas() if isa != "reference"]
 EXACT = [isa for isa in NATIVE if isa != "baseline"]  # these agree to the last bit
@@ -140,6 +144,66 @@ def test_optimizers_are_their_definitions(optimizer: fv.Optimizer, isa: str) -> 
     assert plan.updates == 5
 
 
+@pytest.mark.parametrize("isa", [*NATIVE, "reference"])
+@pytest.mark.parametrize(
+    "limits", [{"clip_norm": 0.5}, {"max_norm": 1.2}, {"clip_norm": 0.5, "max_norm": 1.2}], ids=str
+)
+def test_limits_on_norms_are_their_definitions(limits: dict[str, float], isa: str) -> None:
+    """Weights of a convolution, of a dense layer whose inputs lie as an image does, and of a layer in Python."""
+    from foveal.optim.clipping import clip_norm, limit_norms
+
+    case = Case((fv.Conv2d(21, 3), fv.ReLU(), fv.Conv2d(40, 3), Gain(), fv.Flatten(), fv.Dense(3)), (3, 7, 6), 6)
+    x, y = batch_of(case, 3)
+    plan = fv.Plan(case.net, case.shape, case.batch, fv.Momentum(weight_decay=0.1), SEED, isa=isa, **limits)
+    other = fv.Plan(case.net, case.shape, case.batch, fv.Momentum(weight_decay=0.1), SEED, isa=isa)
+    weights = {name: value.astype(np.float64) for name, value in plan.params.items()}
+    velocity = {name: np.zeros_like(value) for name, value in weights.items()}
+    lr, reached = float(np.float32(0.05)), set[str]()
+    for t in range(1, 5):
+        other.load_state_dict({name: value.astype(np.float32) for name, value in weights.items()})
+        other.train_step(x, y, lr=0.0)  # for the gradient as it is
+        plan.train_step(x, y, lr=lr)
+        gradients = {name: gradient.astype(np.float64) for name, gradient in gradients_of(other).items()}
+        together = np.concatenate([gradient.reshape(-1) for gradient in gradients.values()])
+        norm = clip_norm(together, limits.get("clip_norm", np.inf))
+        assert t > 1 or norm > 0.6, "choose a limit below the norm"
+        for name, gradient in gradients.items():
+            decays = plan.layout.entries[name].slot.decays
+            g = gradient * min(1.0, limits.get("clip_norm", np.inf) / (norm + 1e-6))
+            np.testing.assert_allclose(gradients_of(plan)[name], g, rtol=1e-5, atol=1e-6 * norm, err_msg=name)
+            g = g + 0.1 * weights[name] * decays
+            velocity[name] = g if t == 1 else 0.9 * velocity[name] + g
+            weights[name] = weights[name] - lr * velocity[name]
+            if decays and weights[name].ndim > 1 and "max_norm" in limits:
+                free = weights[name].copy()
+                limit_norms(weights[name], limits["max_norm"])
+                reached |= {name} if (free != weights[name]).any() else set()
+                lengths = np.linalg.norm(plan.params[name].reshape(len(free), -1).astype(np.float64), axis=1)
+                assert lengths.max() <= limits["max_norm"] * (1 + 1e-6)
+            np.testing.assert_allclose(plan.params[name], weights[name], rtol=1e-5, atol=1e-5, err_msg=name)
+            weights[name] = plan.params[name].astype(np.float64)  # compare step by step
+            velocity[name] = plan.state_dict()[f"optimizer.velocity.{name}"].astype(np.float64)
+    assert reached == ({"0.weight", "2.weight", "3.gain", "5.weight"} if "max_norm" in limits else set())
+    padding = plan._flat.copy()
+    for entry in plan.layout.entries.values():
+        padding[entry.offset : entry.offset + entry.storage.size][entry.storage.index] = 0
+    assert not padding.any(), "padding stays zero"
+
+
+@fv.layer
+class Gain(fv.Layer):
+    """y = a x, a (C, 1) starting at 2: a user's own layer, whose units have one weight each."""
+
+    def param_slots(self, in_shape: tuple[int, ...]) -> Iterator[fv.ParamSlot]:
+        yield fv.ParamSlot("gain", (in_shape[0], 1), init=Init(2.0))
+
+    def forward(self, x: Any, params: Any, ctx: Any) -> Any:
+        return params["gain"][..., None] * x, x
+
+    def backward(self, dy: Any, saved: Any, params: Any, ctx: Any) -> Any:
+        return params["gain"][..., None] * dy, {"gain": (dy * saved).sum(axis=(0, 2, 3))[:, None]}
+
+
 @pytest.mark.parametrize("isa", NATIVE)
 @pytest.mark.parametrize(("channels", "high", "wide"), [(1, 8, 8), (3, 5, 9), (1, 1, 6), (3, 4, 1)])
 def test_assembling_a_batch_is_its_definition(channels: int, high: int, wide: int, isa: str) -> None:
@@ -169,7 +233,12 @@ def test_assembling_a_batch_is_its_definition(channels: int, high: int, wide: in
 
 
 def test_every_compute_kernel_is_reached_by_a_case() -> None:
-    used = {"assemble_batch", *(f"{name}_update" for name in fv.optim.OPTIMIZERS)}  # by the tests above
+    used = {
+        "assemble_batch",
+        "clip_gradient",
+        "limit_norms",
+        *(f"{name}_update" for name in fv.optim.OPTIMIZERS),
+    }  # by the tests above
     for case in CASES.values():
         for options in ({}, {"fuse": False}):
             plan = plan_of(case, EXACT[0], **options)

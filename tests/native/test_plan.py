@@ -360,10 +360,16 @@ def test_smoothing_and_weights_are_of_the_loss_that_is_trained_on(isa: str, sett
         ({"class_weights": (1.0, 2.0, -1.0)}, fv.UsageError, "class_weights"),
         ({"label_smoothing": 1.0}, fv.UsageError, "label_smoothing"),
         ({"optimizer": None, "label_smoothing": 0.1}, fv.UsageError, "would change nothing in a plan without an"),
+        ({"optimizer": None, "clip_norm": 1.0}, fv.UsageError, "would change nothing in a plan without an"),
+        ({"clip_norm": 0.0}, fv.UsageError, "clip_norm must be above 0"),
+        ({"max_norm": float("nan")}, fv.UsageError, "max_norm must be a number"),
+        ({"max_norm": -1}, fv.UsageError, "max_norm must be above 0"),
     ],
     ids=str,
 )
-def test_a_loss_that_does_not_fit_is_refused(settings: dict[str, Any], error: type[Exception], words: str) -> None:
+def test_a_loss_or_a_limit_that_does_not_fit_is_refused(
+    settings: dict[str, Any], error: type[Exception], words: str
+) -> None:
     with pytest.raises(error, match=words):
         fv.Plan(small_plan().net, SHAPE, BATCH, **{"optimizer": fv.SGD(), **settings})
 

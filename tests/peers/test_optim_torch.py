@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from foveal.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSProp, Schedule
+from foveal.optim.clipping import clip_norm, limit_norms
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
@@ -57,6 +58,28 @@ def test_five_steps(name: str, dtype: Any) -> None:
         rule.update(w, rule.decay(w, gradient, lr, rule.weight_decay), state, lr, t)
         bound = 20 * t * float(np.finfo(dtype).eps)  # some ten roundings a step
         np.testing.assert_allclose(w, theirs.detach().numpy(), rtol=bound, atol=bound)
+
+
+@pytest.mark.parametrize("most", [0.1, 3.0, 1000.0])
+def test_clip_norm(most: float) -> None:
+    random = np.random.default_rng(0)
+    parts = [random.standard_normal(shape) for shape in ((5, 3), (5,), (7, 2, 3, 3))]
+    theirs = [torch.nn.Parameter(torch.zeros(part.shape).double()) for part in parts]
+    for parameter, part in zip(theirs, parts, strict=True):
+        parameter.grad = torch.tensor(part)
+    their_norm = torch.nn.utils.clip_grad_norm_(theirs, most)
+    together = np.concatenate([part.reshape(-1) for part in parts])
+    assert clip_norm(together, most) == pytest.approx(float(their_norm), rel=1e-14)
+    expected = np.concatenate([parameter.grad.numpy().reshape(-1) for parameter in theirs])
+    np.testing.assert_allclose(together, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (4, 3, 2, 2)], ids=["dense", "filters"])
+def test_max_norm(shape: tuple[int, ...]) -> None:
+    weight = np.random.default_rng(0).standard_normal(shape)
+    expected = torch.renorm(torch.tensor(weight), p=2, dim=0, maxnorm=2.0).numpy()
+    limit_norms(weight, 2.0)
+    np.testing.assert_allclose(weight, expected, rtol=1e-7)  # PyTorch adds 1e-7 to the norm
 
 
 def their_rates(make: Any, total: int) -> list[float]:

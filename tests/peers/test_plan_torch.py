@@ -62,6 +62,51 @@ def test_five_steps(name: str, isa: str, optimizer: fv.Optimizer, rule: str) -> 
     np.testing.assert_allclose(plan.predict(x), expected, rtol=0, atol=2e-3 * float(np.abs(expected).max()))
 
 
+@pytest.mark.parametrize(
+    ("rule", "their_rule", "settings", "weight_decay"),
+    [
+        (fv.Momentum(), "SGD", {"momentum": 0.9}, 0.0),
+        (fv.AdaGrad(weight_decay=0.01), "Adagrad", {}, 0.01),
+        (fv.RMSProp(weight_decay=0.01), "RMSprop", {}, 0.01),
+        (fv.Adam(weight_decay=0.01), "Adam", {}, 0.01),
+        (fv.AdamW(weight_decay=0.1), "AdamW", {}, 0.1),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_five_steps_with_every_choice_of_loss_and_limit(
+    rule: fv.Optimizer, their_rule: str, settings: dict[str, float], weight_decay: float
+) -> None:
+    case = cases()["lenet"]
+    net = without_dropout(case)
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((8, *case.shape), np.float32), random.integers(0, 10, 8)
+    weights = tuple(random.uniform(0.2, 3.0, 10).astype(np.float32).tolist())
+    limits = {"clip_norm": 0.5, "max_norm": 1.3}
+    plan = fv.Plan(net, case.shape, 8, rule, seed=1, label_smoothing=0.1, class_weights=weights, **limits)
+    other = torch_network(net, case.shape).double()
+    other.load_state_dict({key: torch.tensor(value) for key, value in plan.params.items()}, strict=False)
+    groups = [
+        {"params": [p for n, p in other.named_parameters() if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for n, p in other.named_parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimizer = getattr(torch.optim, their_rule)(groups, lr=LR, **settings)
+    loss_function = torch.nn.CrossEntropyLoss(torch.tensor(weights).double(), label_smoothing=0.1)
+    for _ in range(STEPS):
+        loss = loss_function(other(torch.tensor(x).double()), torch.tensor(y))
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(other.parameters(), limits["clip_norm"])
+        assert norm > limits["clip_norm"]
+        optimizer.step()
+        with torch.no_grad():
+            for parameter in groups[0]["params"]:
+                parameter.copy_(torch.renorm(parameter, p=2, dim=0, maxnorm=limits["max_norm"]))
+        assert plan.train_step(x, y, LR) == pytest.approx(loss.item(), rel=2e-4)
+    for key, value in other.state_dict().items():
+        scale = float(value.abs().max())
+        np.testing.assert_allclose(plan.params[key], value.numpy(), rtol=0, atol=2e-3 * scale + 2e-5, err_msg=key)
+
+
 def test_weights_load_into_torch_by_name(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

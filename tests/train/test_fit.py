@@ -111,6 +111,8 @@ def test_the_evaluation_is_of_the_kept_weights_on_the_test_part(small_run: Run) 
         {"momentum": 0.5},
         {"nesterov": True},
         {"weight_decay": 0.1},
+        {"clip_norm": 0.1},
+        {"max_norm": 0.5},
         {"label_smoothing": 0.1},
         {"class_weight": "balanced"},
         {"lr": 0.01},
@@ -136,6 +138,19 @@ def test_the_evaluation_is_of_the_kept_weights_on_the_test_part(small_run: Run) 
 def test_every_setting_changes_the_weights(tmp_path: Path, plain: Run, change: dict[str, Any]) -> None:
     run = fit(tmp_path / "a", **change)
     assert run.summary()["model_sha256"] != plain.summary()["model_sha256"]
+
+
+def test_limits_that_are_never_reached_change_no_weight(tmp_path: Path, plain: Run) -> None:
+    run = fit(tmp_path / "a", clip_norm=1e6, max_norm=1e6)
+    assert run.summary()["model_sha256"] == plain.summary()["model_sha256"]
+
+
+def test_max_norm_bounds_every_unit_of_the_model(tmp_path: Path) -> None:
+    run = fit(tmp_path / "a", model="lenet", width=0.5, max_norm=0.5)
+    for name, value in run.model.weights.items():
+        if name.endswith("weight"):
+            norms = np.linalg.norm(value.reshape(len(value), -1), axis=1)
+            assert norms.max() == pytest.approx(0.5, rel=1e-6), name
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

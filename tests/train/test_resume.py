@@ -116,6 +116,8 @@ def test_killed_before_any_checkpoint_in_a_long_epoch(
     [
         ("lenet", {"optimizer": "adam"}),
         *(("mlp", {"optimizer": name, "weight_decay": 0.01}) for name in OPTIMIZERS),
+        ("mlp", {"clip_norm": 0.1, "max_norm": 0.5}),
+        ("mlp", {"label_smoothing": 0.2, "class_weight": "balanced"}),
         *(("mlp", {"schedule": name, "warmup": 0.1 * (name != "one-cycle")}) for name in NAMES),
     ],
     ids=str,

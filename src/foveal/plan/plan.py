@@ -29,7 +29,7 @@ from foveal.plan.program import Buffer, Builder, Gradient, RunInfo, Step
 from foveal.plan.record import record_program
 from foveal.plan.results import BatchResult, EvaluationResult
 from foveal.plan.source import Source
-from foveal.plan.update import lower_update
+from foveal.plan.update import Limits, lower_update
 
 Floats = NDArray[np.float32]
 
@@ -41,7 +41,9 @@ class Plan:
     as a prefix. optimizer: None for a plan that only predicts. seed: of the initial weights and of dropout. threads,
     isa: never influence results (but `isa="baseline"` and "reference" differ from the others in the last bits).
     label_smoothing, class_weights (K,): of the loss that is trained on (`SoftmaxCrossEntropy`); evaluation always gives
-    the plain cross-entropy, so that its numbers can be compared.
+    the plain cross-entropy, so that its numbers can be compared. clip_norm: scale the gradient of all parameters to at
+    most this L2 norm before each update. max_norm: scale each unit's weights to at most this L2 norm after it
+    (`foveal.optim.clipping`).
     One thread may use a plan at a time; several plans may be at work at once.
     Raises ShapeError when layers do not fit, UsageError for arguments that cannot be.
     """
@@ -58,6 +60,8 @@ class Plan:
         *,
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | None = None,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
         fuse: bool = True,
     ) -> None:
         self.input_shape = _image_shape(input_shape)
@@ -65,8 +69,9 @@ class Plan:
         self.net = net if isinstance(net, Sequential) else Sequential(net)
         self.batch_size, self.optimizer, self.seed = batch_size, optimizer, seed
         self.loss = SoftmaxCrossEntropy(label_smoothing, class_weights)  # type: ignore[arg-type]  # made a tuple
-        if optimizer is None and not self.loss.plain:
-            raise UsageError("label_smoothing and class_weights would change nothing in a plan without an optimizer")
+        self.limits = Limits(clip_norm, max_norm)
+        if optimizer is None and not (self.loss.plain and self.limits == Limits()):
+            raise UsageError("settings of loss and norms would change nothing in a plan without an optimizer")
         self.threads, self.isa = resolve_threads(threads), resolve_isa(isa)
         self.classes = _classes(self.net, self.input_shape)
         self.updates = 0
@@ -111,7 +116,7 @@ class Plan:
         backward(dlogits)
         b.phase = "update"
         self.least_batch = b.least_batch
-        return b.steps, lower_update(optimizer, self.layout, b)
+        return b.steps, lower_update(optimizer, self.layout, b, self.limits)
 
     def _bind(self, steps: list[Step]) -> BoundProgram:
         return BoundProgram(steps, self._memory, self.isa, self.threads)

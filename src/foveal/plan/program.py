@@ -7,7 +7,7 @@ that names them; `foveal.plan.arena` gives them their places.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -183,7 +183,7 @@ class Builder:
         full = f"{self.prefix}.{name}"
         if storage.index.size != int(np.prod(slot.shape)):
             raise ShapeError(f"{full}: storage for {storage.index.size} values, but the shape is {slot.shape}")
-        storage = Storage(storage.size, storage.index.reshape(slot.shape))
+        storage = replace(storage, index=storage.index.reshape(slot.shape))
         self.entries.append(Entry(full, slot, storage, (self._layer.split(" ")[1], self._k)))
         return Buffer(full, 0, storage.size, region="params", slot=full)
 

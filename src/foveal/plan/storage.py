@@ -21,7 +21,7 @@ def panels(shape: tuple[int, ...], inputs: NDArray[np.int64], stored_inputs: int
     panel = o // PANEL * PANEL
     width = np.minimum(PANEL, stored_outputs - panel)
     row = tap * stored_inputs + inputs.reshape(1, -1, 1, 1)
-    return Storage(stored_outputs * depth, panel * depth + row * width + (o - panel))
+    return Storage(stored_outputs * depth, panel * depth + row * width + (o - panel), panels=True)
 
 
 def spread(places: NDArray[np.int64], size: int) -> Storage:

@@ -56,7 +56,8 @@ class Session:
         weights = balanced_weights(self.class_counts) if settings.class_weight == "balanced" else None
         self.plan = Plan(
             net, shape, self.batch_size, optimizer, settings.seed, settings.threads, settings.isa,
-            label_smoothing=settings.label_smoothing, class_weights=weights,
+            label_smoothing=settings.label_smoothing, class_weights=weights, clip_norm=settings.clip_norm,
+            max_norm=settings.max_norm,
         )  # fmt: skip
         if self.plan.classes != len(data.class_names):
             raise UsageError(

@@ -60,6 +60,12 @@ class TrainSettings:
     momentum: float | None = _setting(None, "momentum of the optimizer (0.9)", metavar="M")
     nesterov: bool = _setting(False, "use Nesterov's form of momentum")
     weight_decay: float = _setting(0.0, "pull weights towards 0 by D times their value", metavar="D")
+    clip_norm: float | None = _setting(
+        None, "scale the gradient of all weights to an L2 norm of at most X before each update (off)", metavar="X"
+    )
+    max_norm: float | None = _setting(
+        None, "scale the weights of each unit or filter to an L2 norm of at most X after each update (off)", metavar="X"
+    )
     label_smoothing: float = _setting(
         0.0, "train towards 1 - E for the right class, sharing E among all, instead of towards 1", metavar="E"
     )
@@ -125,6 +131,8 @@ class TrainSettings:
             raise UsageError(f"--lr {self.lr:g} is no float32, {SMALLEST:g} to {LARGEST:g}, which rates are")
         self._settle("width", real, above=0, high=100)
         self._settle("weight_decay", real, 0)
+        for name in ("clip_norm", "max_norm"):
+            self._settle(name, real, above=0, high=LARGEST)
         for name in ("dropout", "momentum", "label_smoothing", "warmup", "validation"):
             self._settle(name, real, 0, 1)
         for name in ("nesterov", "skip_bad", "batch_norm"):
@@ -221,6 +229,8 @@ class Options(TypedDict, total=False):
     momentum: float
     nesterov: bool
     weight_decay: float
+    clip_norm: float | None
+    max_norm: float | None
     label_smoothing: float
     class_weight: str
     lr: float | None
