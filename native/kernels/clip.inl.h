@@ -1,5 +1,5 @@
-// Limits on lengths: foveal/optim/clipping.py. Squares are summed in double, where the product of two floats is exact, so
-// that a target without fused multiply-add gives the same bits; the order of every sum is that of the stored values.
+// Limits on lengths: foveal/optim/clipping.py. Squares are summed in double, where the product of two floats is exact,
+// so that a target without fused multiply-add gives the same bits; the order of every sum is that of the stored values.
 namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {

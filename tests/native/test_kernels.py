@@ -4,7 +4,6 @@ from pathlib import Path
 
 import activation_cases  # noqa: F401  (each module registers its cases)
 import batch_cases  # noqa: F401
-import batch_cases  # noqa: F401  (each module registers its cases)
 import clip_cases  # noqa: F401
 import conv_cases  # noqa: F401
 import dense_cases  # noqa: F401
