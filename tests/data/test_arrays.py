@@ -61,7 +61,7 @@ def test_labels_may_be_a_column() -> None:
         (X[:0], Y[:0], "no pixels"),
         (X, Y[:39], "40 images but 39 labels"),
         (X, Y.astype(np.float64), "labels must be integers, not float64"),
-        (X, np.eye(40, 4, dtype=int), "one number per image"),
+        (X, np.eye(40, 4, dtype=int), "train: each image has 4 labels; foveal learns one class for an image"),
         (X, Y - 1, "0 or more"),
         (X, Y * 0, "at least 2 classes are needed, there is 0"),
         ([[1], [1, 2]], Y, "this is no array"),
@@ -103,6 +103,26 @@ def test_npz_conventions(tmp_path: Path, names: tuple[str, ...]) -> None:
         "test": None,
         "seed": 0,
     }
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_medmnist(tmp_path: Path, colour: bool) -> None:
+    x = np.random.default_rng(2).integers(0, 256, (60, 28, 28, 3) if colour else (60, 28, 28), np.uint8)
+    y = (np.arange(60) % 3)[:, None].astype(np.uint8)
+    parts = {"train": slice(0, 40), "val": slice(40, 50), "test": slice(50, 60)}
+    arrays = {f"{part}_images": x[where] for part, where in parts.items()}
+    arrays |= {f"{part}_labels": y[where] for part, where in parts.items()}
+    np.savez(tmp_path / "bloodmnist.npz", **arrays)
+    data = load_dataset(tmp_path / "bloodmnist.npz")
+    assert {part: len(images) for part, images in data.parts.items()} == {"train": 40, "validation": 10, "test": 10}
+    assert data.train.pixels.shape == (40, 28, 28, 3 if colour else 1)
+    assert data.train.labels.tolist() == y[:40, 0].tolist()
+    several = {
+        name: np.eye(14, dtype=np.uint8)[v[:, 0]] if name.endswith("labels") else v for name, v in arrays.items()
+    }
+    np.savez(tmp_path / "chestmnist.npz", **several)
+    with pytest.raises(DataError, match=r"chestmnist: train: each image has 14 labels; foveal learns one class"):
+        load_dataset(tmp_path / "chestmnist.npz")
 
 
 def test_npz_with_its_own_validation_part(tmp_path: Path) -> None:
@@ -170,6 +190,10 @@ def test_a_path_that_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(DataError, match=r"none of: a folder of IDX files .* digits"):
         load_dataset(tmp_path / "notes.txt")
+    for name in ("pets.tar.zst", "pets.7z", "pets.RAR"):
+        (tmp_path / name).write_text("hello")
+        with pytest.raises(DataError, match=f"{name} is packed in a way that foveal does not read: unpack it, or"):
+            load_dataset(tmp_path / name)
 
 
 def test_arguments_out_of_range() -> None:

@@ -109,6 +109,59 @@ def test_sixteen_bits_beyond_are_refused(tmp_path: Path) -> None:
         decode_image(path, like(1, 1, 1))
 
 
+@pytest.mark.parametrize("name", ["image.ppm", "image.bmp", "image.tga", "image.webp", "image.tif", "image.pcx"])
+def test_other_formats(tmp_path: Path, name: str) -> None:
+    path = saved(tmp_path, Image.fromarray(RGB), name, **({"lossless": True} if name.endswith("webp") else {}))
+    np.testing.assert_array_equal(decode_image(path, like(6, 9, 3)), RGB)
+    np.testing.assert_array_equal(read_picture(path.read_bytes(), None).pixels, RGB)
+
+
+@pytest.mark.parametrize("name", ["image.gif", "image.png", "image.tif", "image.webp"])
+def test_the_first_of_several_frames(tmp_path: Path, name: str) -> None:
+    frames = [Image.new("RGB", (9, 6), colour) for colour in ((255, 0, 0), (0, 0, 255), (0, 255, 0))]
+    more = {"lossless": True} if name.endswith("webp") else {}
+    path = saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:], **more)
+    with Image.open(path) as image:
+        assert image.n_frames == 3  # type: ignore[attr-defined]
+    assert (decode_image(path, like(6, 9, 3)) == [255, 0, 0]).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_of_a_jpeg(tmp_path: Path, orientation: int) -> None:
+    upright = np.zeros((32, 48, 3), np.uint8)
+    upright[:16, :16], upright[16:, 32:] = (255, 0, 0), (0, 0, 255)
+    back = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]  # the transposition that undoes the turn
+    image = Image.fromarray(upright)
+    stored = image if back is None else image.transpose(Image.Transpose(back))
+    path = saved(tmp_path, stored, "photo.jpg", exif=exif(orientation), quality=95, subsampling=0)
+    assert (read_picture(path, None).width, read_picture(path, None).height) == (48, 32)
+    np.testing.assert_allclose(decode_image(path, like(32, 48, 3)).astype(int), upright, atol=40)
+
+
+@pytest.mark.parametrize("mode", ["YCbCr", "LAB", "HSV"])
+def test_other_colour_spaces(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(RGB).convert("YCbCr") if mode == "YCbCr" else Image.new(mode, (9, 6), (100, 128, 128))
+    try:
+        path = saved(tmp_path, image, "image.tif")
+    except OSError:  # this version of Pillow does not write it
+        assert mode == "HSV"
+        return
+    with Image.open(path) as stored:
+        expected = np.asarray(stored.convert("RGB"))
+    np.testing.assert_array_equal(decode_image(path, like(6, 9, 3)), expected)
+
+
+def test_sixteen_bits_of_either_end(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 32768, 65535]], np.uint16)
+    little = saved(tmp_path, Image.fromarray(values), "little.tif").read_bytes()
+    big = saved(tmp_path, Image.frombytes("I;16B", (4, 1), values.astype(">u2").tobytes()), "big.tif").read_bytes()
+    assert (little[:2], big[:2]) == (b"II", b"MM")
+    for data in (little, big):
+        picture = read_picture(data, None)
+        assert picture.grey
+        assert picture.pixels.reshape(-1).tolist() == [0, 1, 128, 255]
+
+
 def test_floating_point_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(np.ones((4, 4), np.float32)), "float.tif")
     with pytest.raises(DataError, match=r"float\.tif cannot be read: its pixels are floating-point"):

@@ -31,7 +31,8 @@ def train(
     With --resume: go on with a run; DATA then only says where the images are now, if they have moved.
 
     DATA: a folder of class folders (or of train/, val/ and test/ with class folders in them), the same in a .zip or
-    .tar archive (.tar.gz, .tar.bz2, .tar.xz), IDX files as MNIST has them, an .npz file, or digits, which is built in.
+    .tar archive (.tar.gz, .tar.bz2, .tar.xz), a .csv of path,label[,split], IDX files as MNIST has them, CIFAR's
+    batches, an .npz file (x_train, y_train, ..., or as MedMNIST's), or digits, which is built in.
 
     \b
     Example:
@@ -73,7 +74,7 @@ def train(
     elif isinstance(settings.get("epochs"), More):
         raise UsageError("--epochs +N is for --resume, which adds to what there is")
     elif data is None:
-        raise UsageError("train needs DATA: a folder or archive of class folders, IDX files, .npz, or digits")
+        raise UsageError("train needs DATA: a folder or archive of class folders, a CSV, IDX files, .npz, or digits")
     else:
         if "init_from" in settings and layers is not None:  # they are known once the model has been read
             open_run(settings["init_from"], layers)

@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 from typing import Final
 
-from foveal.data.sources import archive, digits, folder, idx, npz
+from foveal.data.sources import archive, cifar, csv, digits, folder, idx, npz
 from foveal.data.sources.arrays import from_arrays
 from foveal.data.sources.base import PARTS, Progress, ReadOptions, Source, SourceData, first_few
 from foveal.errors import DataError
@@ -13,8 +13,12 @@ __all__ = [
     "PARTS", "SOURCES", "Progress", "ReadOptions", "Source", "SourceData", "first_few", "from_arrays", "read_source",
 ]  # fmt: skip
 
-# Asked in this order: a folder of IDX files is also a folder.
-SOURCES: Final[tuple[Source, ...]] = (idx.SOURCE, npz.SOURCE, folder.SOURCE, archive.SOURCE)
+_OTHER_ARCHIVES: Final = (".rar", ".7z", ".tar.zst", ".tar.lz4", ".tar.lz", ".tar.z", ".tzst")
+
+# Asked in this order: a folder of IDX files, or of CIFAR's, is also a folder.
+SOURCES: Final[tuple[Source, ...]] = (
+    idx.SOURCE, cifar.SOURCE, npz.SOURCE, folder.SOURCE, archive.SOURCE, csv.SOURCE,
+)  # fmt: skip
 
 
 def read_source(path: str | Path, options: ReadOptions) -> SourceData:
@@ -28,4 +32,6 @@ def read_source(path: str | Path, options: ReadOptions) -> SourceData:
     for source in SOURCES:
         if source.recognises(place):
             return source.read(place, options)
+    if place.name.lower().endswith(_OTHER_ARCHIVES):
+        raise DataError(f"{path} is packed in a way that foveal does not read: unpack it, or pack it as .tar or .zip")
     raise DataError(f"{path} is none of: {'; '.join(source.accepts for source in SOURCES)}; {digits.NAME} (built in)")

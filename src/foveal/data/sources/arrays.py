@@ -1,6 +1,6 @@
 """Arrays of pixels and labels, from memory or from a file that holds them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,16 @@ from foveal.errors import DataError, UsageError
 
 
 def from_arrays(
-    name: str, arrays: Mapping[str, tuple[Any, Any]], options: ReadOptions, notes: tuple[str, ...] = ()
+    name: str,
+    arrays: Mapping[str, tuple[Any, Any]],
+    options: ReadOptions,
+    notes: tuple[str, ...] = (),
+    class_names: Sequence[str] | None = None,
 ) -> SourceData:
     """{part: (x, y)} → SourceData. x uint8 (N, H, W) or (N, H, W, 1 or 3); y integers ≥ 0, (N,) or (N, 1).
 
-    Classes are the numbers that occur in y, in increasing order, and are named by them. Raises DataError for arrays of
+    Classes are the numbers that occur in y, in increasing order, and are named by them, or by their place in
+    `class_names`. Raises DataError for arrays of
     another kind, naming the part; UsageError when a size is asked for that the arrays do not have,
     or unreadable files are to be skipped.
     """
@@ -29,7 +34,9 @@ def from_arrays(
     if options.skip_bad:
         raise UsageError(f"skip-bad would change nothing: {name} holds arrays, not image files")
     values = np.unique(np.concatenate(list(labels.values())))
-    names = tuple(str(value) for value in values.tolist())
+    if class_names is not None and int(values[-1]) >= len(class_names):
+        raise DataError(f"{name}: there is a label {int(values[-1])}, but names for only {len(class_names)} classes")
+    names = tuple(class_names[value] if class_names else str(value) for value in values.tolist())
     parts = {p: Images(x, np.searchsorted(values, labels[p]).astype(np.int32), names) for p, x in pixels.items()}
     return SourceData(short_name(name), parts, "none", notes)
 
@@ -53,6 +60,10 @@ def _labels(where: str, values: Any, count: int) -> NDArray[np.int64]:
         raise DataError(f"{where}: labels must be integers, not {y.dtype}")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
+    if y.ndim == 2:
+        raise DataError(
+            f"{where}: each image has {y.shape[1]} labels; foveal learns one class for an image, (N,) or (N, 1)"
+        )
     if y.ndim != 1:
         raise DataError(f"{where}: labels must be one number per image, (N,) or (N, 1), not {y.shape}")
     if len(y) != count:

@@ -86,7 +86,7 @@ def cached(
 def source_data(name: str, place: str, listing: Listing, decoded: Decoded, options: ReadOptions) -> SourceData:
     """The listed images by parts. Raises DataError if some cannot be read, unless options.skip_bad; or if none can."""
     names, bad = listing.names, decoded.bad
-    unreadable = tuple((names[i], why.reason) for i, why in sorted(bad.items()))
+    unreadable = (*((names[i], why.reason) for i, why in sorted(bad.items())), *listing.missing)
     said = first_few(f"{name} ({reason})" for name, reason in unreadable)
     if bad and not options.skip_bad:
         raise DataError(

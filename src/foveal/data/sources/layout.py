@@ -52,13 +52,14 @@ class Listing:
     """Image files that were found: (name, part, class) of each, in order of part and name.
 
     folder: where the class or part folders lie, a path below the top. All names, also of what is ignored or hidden, are
-    paths below it.
+    paths below it. missing: (name, reason) of files that are to be left out already.
     """
 
     folder: str = ""
     files: list[tuple[str, str, str]] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
+    missing: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:

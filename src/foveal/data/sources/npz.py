@@ -79,4 +79,6 @@ def _reason(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-SOURCE: Final = Source("an .npz file with x_train, y_train, x_test, y_test or x, y", recognises, read)
+SOURCE: Final = Source(
+    "an .npz file with x_train, y_train, x_test, y_test, or as MedMNIST's, or x, y", recognises, read
+)
