@@ -49,7 +49,16 @@ def as_zip(folder: Path) -> Path:
     return path
 
 
-SOURCES: dict[str, Callable[[Path], Path]] = {"folder": lambda f: f, "tar": as_tar, "zip": as_zip}
+def as_csv(folder: Path) -> Path:
+    path = folder.with_name("список 列表.csv")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label"])
+        rows.writerows((image.relative_to(folder.parent), image.parent.name) for image in sorted(folder.rglob("*.png")))
+    return path
+
+
+SOURCES: dict[str, Callable[[Path], Path]] = {"folder": lambda f: f, "tar": as_tar, "zip": as_zip, "csv": as_csv}
 
 
 @pytest.mark.parametrize("kind", SOURCES)
