@@ -48,7 +48,8 @@ def test_the_page_of_layers_has_not_drifted() -> None:
 def test_quotations_are_current(page: Path) -> None:
     text = page.read_text()
     assert module_of("make_excerpts").filled(text) == text, "run python docs/make_excerpts.py"
-    assert text.count("<!-- from ") == len(module_of("make_excerpts").BLOCK.findall(text)), "a quotation without block"
+    marks = re.findall("^<!-- from ", text, re.MULTILINE)
+    assert len(marks) == len(module_of("make_excerpts").BLOCK.findall(text)), "a quotation without block"
 
 
 def test_a_quotation_of_what_is_gone_is_an_error() -> None:
