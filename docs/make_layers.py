@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from foveal.layers import SoftmaxCrossEntropy, base
-from foveal.optim import OPTIMIZERS, Schedule
+from foveal.optim import OPTIMIZERS, Schedule, clipping
 from foveal.optim import base as optim_base
 
 PAGE = Path(__file__).with_name("layers.md")
@@ -44,7 +44,8 @@ def page() -> str:
     sections += ["## Optimizers", _prose(_doc(optim_base).split("\n\n", 1)[1])]
     for rule in sorted(OPTIMIZERS.values(), key=lambda cls: (len(cls.state), cls.name)):
         if rule.__module__.startswith("foveal."):
-            sections += _entry(rule, ("update",))
+            sections += _entry(rule, ("decay", "update"))
+    sections += _module_head(clipping) + _function(clipping.clip_norm) + _function(clipping.limit_norms)
     sections += ["## Schedules", *_entry(Schedule, ("rate",))]
     headings = [section for section in sections if re.match("##+ ", section)]
     return "\n\n".join([*parts, _contents(headings), *sections]) + "\n"
@@ -99,6 +100,10 @@ def _entry(cls: type, methods: tuple[str, ...]) -> list[str]:
         names = ", ".join(f"<code>{function.__name__}</code>" for function in helpers)
         parts += [f"<details><summary>{names}</summary>", _code(helpers), "</details>"]
     return parts
+
+
+def _function(function: Any) -> list[str]:
+    return [f"### {function.__name__}", _code([function])]
 
 
 def _is_own(cls: type, name: str) -> bool:
@@ -158,7 +163,9 @@ def _prose(text: str) -> str:
 
 
 def _escaped(line: str) -> str:
-    """What Markdown would take for markup, outside of `code`."""
+    """What Markdown would take for markup, outside of `code` and of what is set off as code by its indent."""
+    if line.startswith("    "):
+        return line
     pieces = re.split(r"(`[^`]*`)", line.rstrip())
     return "".join(piece if piece.startswith("`") else re.sub(r"([*_<>\[\]|~])", r"\\\1", piece) for piece in pieces)
 

@@ -44,6 +44,27 @@ def test_the_page_of_layers_has_not_drifted() -> None:
     assert "def backward" in page.split("### Conv2d\n")[1].split("###")[0]
 
 
+def test_the_figures_and_numbers_of_the_formulae_are_current() -> None:
+    script = module_of("make_formulae")
+    files = {path.name: path.read_text() for path in script.FIGURES.iterdir()}
+    assert files == {f"{name}.svg": draw().svg() for name, draw in script.DRAWN.items()}, "run docs/make_formulae.py"
+    text = script.PAGE.read_text()
+    assert script.filled(text) == text, "run python docs/make_formulae.py"
+    used = re.findall(r"<!-- ([a-z ]+) -->", text)
+    assert set(used) == set(script.numbers()), "a number that the page does not show, or the other way round"
+    assert all(f"(formulae/{name})" in text for name in files), "a figure that the page does not show"
+
+
+def test_the_texts_momentum_is_the_common_one_at_another_rate() -> None:
+    """What the page says: v = β v + (1 - β) g from v = 0, added as it is, written out."""
+    script = module_of("make_formulae")
+    v, lengths = 0.0, []
+    for _ in range(30):
+        v = script.BETA * v + (1 - script.BETA) * 1.0
+        lengths.append(v)
+    assert lengths == pytest.approx(script.the_texts_momentum(30).tolist(), rel=1e-12)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_quotations_are_current(page: Path) -> None:
     text = page.read_text()

@@ -24,7 +24,7 @@ def limit_norms(weight: Vector, most: float) -> None:
     """w[o] ← w[o] · most / ‖w[o]‖ for every unit o whose incoming weights are longer than `most`, in place.
 
     weight (O, …): the weights of a dense layer (O, I) or the filters of a convolution (O, I, KH, KW). Hinton et al.
-    2012 (arXiv 1207.0580, page 2); Srivastava et al. 2014 (JMLR 15, section 5.1), who call it max-norm. In float64.
+    2012 (arXiv 1207.0580); Srivastava et al. 2014 (JMLR 15, section 5.1), who call it max-norm. In float64.
     """
     rows = weight.reshape(len(weight), -1).astype(np.float64)
     norms = np.sqrt(np.square(rows).sum(axis=1))

@@ -27,12 +27,15 @@ class Schedule:
     """How the rate changes over a training of a known number of steps.
 
     With t = step / total, 0 at the first step and 1 after the last:
-    constant: lr. linear: lr (1 - t). cosine: lr (1 + cos πt) / 2 (Loshchilov and Hutter 2016, arXiv 1608.03983,
-    equation 5). step: lr, lr / 10 from t = 1/2 on, lr / 100 from t = 3/4 on. exponential: lr / 100ᵗ, to lr / 100.
-    one-cycle: cosine from lr / 25 to lr over the first 30 %, cosine to lr / 10⁴ at the last step (Smith and Topin 2017,
-    arXiv 1708.07120). inverse-sqrt: lr √(W / s) with s = step + 1 and W = warmup · total + 1: 1/√s from the beginning
-    without warmup, and with it lr min(s / W, √(W / s)) (Vaswani et al. 2017, arXiv 1706.03762, equation 3, the highest
-    rate written as lr).
+    constant: lr.
+    linear: lr (1 - t).
+    cosine: lr (1 + cos πt) / 2 (Loshchilov and Hutter 2016, arXiv 1608.03983, equation 5).
+    step: lr, lr / 10 from t = 1/2 on, lr / 100 from t = 3/4 on.
+    exponential: lr / 100ᵗ, falling evenly to lr / 100.
+    one-cycle: a cosine from lr / 25 to lr over the first 30 %, then one to lr / 10⁴ at the last step (Smith and Topin
+    2017, arXiv 1708.07120).
+    inverse-sqrt: lr √(W / s) with s = step + 1 and W = warmup · total + 1; so lr / √s without warmup, and with it lr
+    min(s / W, √(W / s)) (Vaswani et al. 2017, arXiv 1706.03762, equation 3, whose highest rate is lr here).
 
     warmup: the fraction of all steps over which the rate rises linearly from 0 to what the schedule says; one-cycle has
     its own.
