@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foveal.layers import (
+    GELU,
     AvgPool2d,
     BatchNorm,
     Conv2d,
@@ -15,9 +16,13 @@ from foveal.layers import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LeakyReLU,
     MaxPool2d,
     ReLU,
+    Residual,
     Sequential,
+    Sigmoid,
+    Tanh,
 )
 from foveal.models import build
 
@@ -34,7 +39,13 @@ class Case:
 
 def cases() -> dict[str, Case]:
     grey, colour = (1, 28, 28), (3, 32, 32)
-    settings = {"vgg": (colour, 64), "nin": (colour, 64), "lenet": (grey, 128), "mlp": (grey, 128)}
+    settings = {
+        "resnet": (colour, 64),
+        "vgg": (colour, 64),
+        "nin": (colour, 64),
+        "lenet": (grey, 128),
+        "mlp": (grey, 128),
+    }
     found = [Case(name, build(name, 10, input_shape=shape), shape, batch) for name, (shape, batch) in settings.items()]
     return {case.name: case for case in found}
 
@@ -42,6 +53,15 @@ def cases() -> dict[str, Case]:
 def torch_network(net: Sequential, shape: tuple[int, ...]) -> Any:
     """The same network as a `torch.nn.Sequential`, one module a spec, so that parameter names agree."""
     from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, layer: Residual, shape: tuple[int, ...]) -> None:
+            super().__init__()
+            ways = {name: torch_network(branch, shape) for name, branch in layer.branches.items()}
+            self.body, self.shortcut = ways["body"], ways.get("shortcut", nn.Identity())
+
+        def forward(self, x: Any) -> Any:
+            return self.body(x) + self.shortcut(x)
 
     class Pooled(nn.Module):
         def forward(self, x: Any) -> Any:
@@ -72,6 +92,14 @@ def torch_network(net: Sequential, shape: tuple[int, ...]) -> Any:
                 return nn.Dropout(layer.p)
             case ReLU():
                 return nn.ReLU()
+            case LeakyReLU():
+                return nn.LeakyReLU(layer.slope)
+            case GELU() | Sigmoid() | Tanh():
+                return getattr(nn, layer.kind)()
+            case Sequential():
+                return torch_network(layer, shape)
+            case Residual():
+                return Block(layer, shape)
         raise TypeError(f"no PyTorch module for {layer}")
 
     return nn.Sequential(*(module(layer, before) for layer, before, _ in net.shapes(shape)))

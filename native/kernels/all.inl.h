@@ -18,6 +18,7 @@
 #include "norm.inl.h"
 #include "optim.inl.h"
 #include "pool.inl.h"
+#include "residual.inl.h"
 
 #define FOVEAL_STRING(x) FOVEAL_STRING_(x)
 #define FOVEAL_STRING_(x) #x

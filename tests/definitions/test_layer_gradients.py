@@ -19,6 +19,8 @@ from foveal.layers import (
     LeakyReLU,
     MaxPool2d,
     ReLU,
+    Residual,
+    Sequential,
     Sigmoid,
     SoftmaxCrossEntropy,
     Tanh,
@@ -136,6 +138,22 @@ def test_smooth_activations(layer: Layer, size: float, shape: tuple[int, ...]) -
 
 def test_flatten() -> None:
     check_gradients(Flatten(), np.random.default_rng(0).standard_normal((2, 3, 2, 2)))
+
+
+CONTAINERS = {
+    "sequential": Sequential(Conv2d(3, 2), Tanh(), Sequential(Flatten(), Dense(4), GELU()), Dense(2)),
+    "residual": Residual(Sequential(Conv2d(2, 3, padding=1), Tanh(), Conv2d(2, 1))),
+    "residual_shortcut": Residual(Sequential(Conv2d(3, 3, 2, 1), Sigmoid()), Conv2d(3, 1, 2)),
+    "residual_batch_norm": Residual(Sequential(BatchNorm(eps=0.1), Tanh()), BatchNorm(eps=0.1)),
+    "residual_nested": Residual(Residual(Tanh(), Dropout(0.5)), Sequential(Residual(GELU()), Dropout(0.5))),
+    "residual_of_nothing": Residual(Sequential()),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_containers(name: str) -> None:
+    ctx = Context(training=True, rng=LayerRandom(7, 1, 2, 0), step=2)
+    check_gradients(CONTAINERS[name], np.random.default_rng(0).standard_normal((2, 2, 3, 4)), ctx)
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])

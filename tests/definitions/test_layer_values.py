@@ -22,10 +22,13 @@ from foveal.layers import (
     LeakyReLU,
     MaxPool2d,
     ReLU,
+    Residual,
+    Sequential,
     Sigmoid,
     SoftmaxCrossEntropy,
     Tanh,
 )
+from foveal.params import ParamSlot
 
 TRAIN, USE = Context(training=True), Context()
 
@@ -253,6 +256,35 @@ def test_activations_far_out(layer: Layer, ends: tuple[float, float], slopes: tu
             got, _ = layer.forward(np.array([[x]], dtype), {}, USE)
             assert got[0, 0] == (y if np.isfinite(y) else layer.slope * x if x < 0 else x)  # type: ignore[attr-defined]
         assert np.isnan(layer.forward(np.array([[np.nan]], dtype), {}, USE)[0]).all()
+
+
+def test_residual_adds_what_its_branches_give() -> None:
+    x, dy = np.array([[1.0, -2.0]]), np.array([[10.0, 20.0]])
+    y, saved = Residual(ReLU()).forward(x, {}, TRAIN)
+    assert y.tolist() == [[2, -2]]
+    assert Residual(ReLU()).backward(dy, saved, {}, TRAIN)[0].tolist() == [[20, 20]]
+    layer = Residual(Sequential(ReLU(), Dense(1)), Dense(1, bias=False))
+    params = {name: np.full(slot.shape, 3.0) for name, slot in slots_of(layer, (2,)).items()}
+    y, saved = layer.forward(x, params, TRAIN)
+    assert y.tolist() == [[(3 + 3) + (3 - 6)]]
+    dx, dparams = layer.backward(np.ones((1, 1)), saved, params, TRAIN)
+    assert dx.tolist() == [[6, 3]]
+    assert {name: value.ravel().tolist() for name, value in dparams.items()} == {
+        "body.1.weight": [1, 0], "body.1.bias": [1], "shortcut.0.weight": [1, -2],
+    }  # fmt: skip
+
+
+def slots_of(layer: Layer, in_shape: tuple[int, ...]) -> dict[str, ParamSlot]:
+    return {slot.name: slot for slot in layer.param_slots(in_shape)}
+
+
+def test_dropouts_of_a_network_draw_their_own_numbers() -> None:
+    ctx, x = Context(training=True, rng=LayerRandom(3, 1, 4, 0), step=4), np.ones((1, 64))
+    net = Sequential(Dropout(0.5), Residual(Dropout(0.5), Sequential(Sequential(Dropout(0.5)))), Dropout(0.5))
+    y, _ = net.forward(x, {}, ctx)
+    kept = [2 * (LayerRandom(3, 1, 4, k).uniform(x.shape) >= 0.5) for k in range(4)]
+    assert (y == kept[0] * (kept[1] + kept[2]) * kept[3]).all()
+    assert (y == net.forward(x, {}, ctx)[0]).all()
 
 
 def test_softmax_cross_entropy_by_hand() -> None:

@@ -9,8 +9,19 @@ import numpy as np
 import pytest
 
 from foveal.errors import UsageError
-from foveal.layers import AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, GlobalAvgPool, MaxPool2d, ReLU, Sequential
-from foveal.models import MODELS, advice, build, choose, lenet, mlp, nin, settings_of, vgg
+from foveal.layers import (
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Dense,
+    Dropout,
+    GlobalAvgPool,
+    MaxPool2d,
+    ReLU,
+    Residual,
+    Sequential,
+)
+from foveal.models import MODELS, advice, build, choose, lenet, mlp, nin, resnet, settings_of, vgg
 from foveal.models.choice import FEW_IMAGES, SMALL_SIDE
 
 ORDER = ("variant", "head", "dropout", "batch_norm", "width")  # of settings, where they are listed
@@ -53,6 +64,23 @@ SIZES = {
     ),
 }
 
+_STAGES = 9 * (32 * 64 + 3 * 64 * 64 + 64 * 128 + 3 * 128 * 128) + 32 * 64 + 64 * 128  # the second and the third
+SIZES |= {
+    "resnet": (
+        resnet(10),
+        (3, 32, 32),
+        9 * (3 * 32 + 4 * 32 * 32) + _STAGES + 2 * (5 * 32 + 5 * 64 + 5 * 128) + 10 * 129,
+    ),
+    "resnet_without_bn": (
+        resnet(10, batch_norm=False),
+        (1, 28, 28),
+        9 * (32 + 2 * 32 * 32) + 3 * 32
+        + 9 * (32 * 64 + 64 * 64) + 32 * 64 + 3 * 64
+        + 9 * (64 * 128 + 128 * 128) + 64 * 128 + 3 * 128
+        + 10 * 129,
+    ),
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("case", SIZES)
 def test_numbers_of_parameters(case: str) -> None:
@@ -77,6 +105,26 @@ def test_vgg_is_as_stated() -> None:
     assert [layer.filters for layer in net.layers if isinstance(layer, Conv2d)] == [64, 64, 128, 128, 256, 256]
     assert not any(layer.bias for layer in net.layers if isinstance(layer, Conv2d))
     assert net.layers[:4] == (Conv2d(64, 3, padding="same", bias=False), BatchNorm(), ReLU(), net.layers[3])
+
+
+def test_resnet_is_as_stated() -> None:
+    net = resnet(10)
+    assert kinds(net) == {"Conv2d": 1, "BatchNorm": 1, "ReLU": 7, "Residual": 6, "GlobalAvgPool": 1, "Dense": 1}
+    body = Sequential(
+        Conv2d(32, 3, padding=1, bias=False), BatchNorm(), ReLU(), Conv2d(32, 3, padding=1, bias=False), BatchNorm()
+    )
+    assert net.layers[3:7] == (Residual(body), ReLU(), Residual(body), ReLU())
+    projections = [layer.shortcut for layer in net.layers if isinstance(layer, Residual)]
+    assert projections == [
+        None, None, Sequential(Conv2d(64, 1, 2, bias=False), BatchNorm()), None,
+        Sequential(Conv2d(128, 1, 2, bias=False), BatchNorm()), None,
+    ]  # fmt: skip
+    maps = [after for _, _, after in net.shapes((3, 32, 32)) if len(after) == 3]
+    assert sorted(set(maps)) == [(32, 32, 32), (64, 16, 16), (128, 8, 8)]
+    assert kinds(resnet(10, 1))["Residual"] == kinds(resnet(10, batch_norm=False))["Residual"] == 3
+    assert resnet(10, 5, batch_norm=False).out_shape((1, 1, 1)) == (10,)
+    with pytest.raises(UsageError, match="blocks must be at least 1, not 0"):
+        resnet(10, 0)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +226,7 @@ def test_the_docs_print_the_rule() -> None:
     ("wrong", "meant"), [("nim", "nin"), ("le-net", "lenet"), ("vgg16", "vgg"), ("MLP ", "mlp"), ("zzz", None)]
 )
 def test_unknown_models(wrong: str, meant: str | None) -> None:
-    words = f"did you mean {meant}\\?" if meant else "there are mlp, lenet, nin, vgg"
+    words = f"did you mean {meant}\\?" if meant else "there are mlp, lenet, nin, vgg, resnet"
     with pytest.raises(UsageError, match=f"no model is called '{wrong}'; {words}"):
         build(wrong, 10, (3, 32, 32))
 
@@ -219,6 +267,18 @@ def test_images_too_small(name: str, least: int) -> None:
     assert str(caught.value) == (
         f"images of 40×2 pixels are too small for model {name}; it needs at least {least}×{least}"
     )
+
+
+def test_advice_looks_into_residual_blocks() -> None:
+    norm, drop = BatchNorm(), Dropout(0.2)
+    (line,) = advice(Sequential(ReLU(), Residual(Sequential(Conv2d(4, 3), drop, ReLU(), norm), Conv2d(4, 3))))
+    assert line.startswith("layer 1.body.1 (Dropout) comes before layer 1.body.3 (BatchNorm)")
+    lines = advice(Sequential(Residual(Sequential(drop, Residual(drop)), norm), Sequential(Residual(ReLU(), norm))))
+    assert [line.split(":")[0] for line in lines] == [
+        "layer 0.body.0 (Dropout) comes before layer 1.0.shortcut.0 (BatchNorm)",
+        "layer 0.body.1.body.0 (Dropout) comes before layer 1.0.shortcut.0 (BatchNorm)",
+    ]
+    assert advice(Sequential(Residual(drop, norm))) == ()  # neither is before the other
 
 
 def test_advice_on_dropout_before_batch_norm() -> None:

@@ -1,11 +1,12 @@
 """Integer arithmetic of shapes: where the padding goes and how many windows fit."""
 
 import itertools
+import pickle
 
 import pytest
 
 from foveal.errors import ShapeError, UsageError
-from foveal.layers import AvgPool2d, Conv2d, Dense, GlobalAvgPool, MaxPool2d, ReLU, Sequential
+from foveal.layers import AvgPool2d, Conv2d, Dense, GlobalAvgPool, MaxPool2d, ReLU, Residual, Sequential
 from foveal.shapes import normalise_padding, output_length, padded_channels, pads, pair
 
 
@@ -101,6 +102,54 @@ def test_what_does_not_fit_is_named(layer: object, shape: tuple[int, ...], words
     with pytest.raises(ShapeError) as caught:
         layer.out_shape(shape)  # type: ignore[attr-defined]
     assert words in str(caught.value)
+
+
+MISFITS = {
+    "nested": (
+        Sequential(ReLU(), Sequential(Sequential(Conv2d(4, 3), Dense(3)))),
+        "layer 1.0.1 (Dense): Dense takes vectors",
+    ),
+    "body": (
+        Sequential(*[ReLU()] * 3, Residual(Sequential(ReLU(), Conv2d(4, 9)))),
+        "layer 3.body.1 (Conv2d): ",
+    ),
+    "shortcut": (
+        Sequential(Residual(ReLU(), Sequential(ReLU(), Residual(Dense(3))))),
+        "layer 0.shortcut.1.body.0 (Dense): Dense takes vectors",
+    ),
+    "branches": (
+        Sequential(ReLU(), Residual(Conv2d(64, 3, padding=1), Conv2d(32, 1))),
+        "layer 1 (Residual): its body gives (64, 8, 8), its shortcut (32, 8, 8); "
+        "they are added, so they must be the same",
+    ),
+    "input": (
+        Sequential(Residual(Conv2d(64, 3, 2, 1))),
+        "layer 0 (Residual): its body gives (64, 4, 4), its shortcut (2, 8, 8), which is its input; give it a shortcut "
+        "that makes them the same, such as Conv2d(64, 1, stride=2)",
+    ),
+    "input_no_projection": (
+        Sequential(Residual(Conv2d(2, 2))),
+        "layer 0 (Residual): its body gives (2, 7, 7), its shortcut (2, 8, 8), which is its input; give it a shortcut "
+        "that makes them the same",
+    ),
+    "nested_branches": (
+        Sequential(ReLU(), Residual(Sequential(ReLU(), Residual(GlobalAvgPool())))),
+        "layer 1.body.1 (Residual): its body gives (2,), its shortcut (2, 8, 8), which is its input; "
+        "give it a shortcut that makes them the same",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_places_of_nested_layers_are_named(case: str) -> None:
+    net, words = MISFITS[case]
+    with pytest.raises(ShapeError) as caught:
+        net.out_shape((2, 8, 8))
+    assert str(caught.value).startswith(words)
+    if words.endswith("same"):
+        assert str(caught.value) == words
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), str(again)) == (type(caught.value), str(caught.value))
 
 
 def test_sequential_names_the_place() -> None:

@@ -20,6 +20,7 @@ from foveal.layers import (
     LeakyReLU,
     MaxPool2d,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
     Tanh,
@@ -28,7 +29,7 @@ from foveal.layers import (
     layer,
     to_json,
 )
-from foveal.models import nin, vgg
+from foveal.models import nin, resnet, vgg
 
 SPECS = [
     Conv2d(8, 3),
@@ -52,7 +53,11 @@ SPECS = [
     Tanh(),
     Sequential(),
     Sequential(Conv2d(4, 3), ReLU(), Flatten(), Dense(2)),
+    Residual(Conv2d(4, 3, padding=1)),
+    Residual(Sequential(Conv2d(4, 3), ReLU()), shortcut=Conv2d(4, 3)),
+    Residual(Residual(ReLU(), Tanh()), Sequential(Residual(GELU()))),
     nin(10, variant="author"),
+    resnet(4, width=0.5),
     vgg(3, head="fc", dropout=0.25),
 ]
 
@@ -89,6 +94,7 @@ def test_spellings_of_the_same_layer_are_equal() -> None:
     assert Conv2d(8, 3, stride=2) == Conv2d(8, (3, 3), stride=(2, 2))
     assert MaxPool2d(2) == MaxPool2d((2, 2), (2, 2), (0, 0))
     assert AvgPool2d(3, padding=1) == AvgPool2d(3, 3, padding=(1, 1))
+    assert Residual(ReLU(), Conv2d(4, 1)) == Residual(Sequential(ReLU()), Sequential(Conv2d(4, 1)))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +119,9 @@ def test_spellings_of_the_same_layer_are_equal() -> None:
         (lambda: LeakyReLU(float("inf")), r"LeakyReLU\(slope=...\)"),
         (lambda: Dense(0), r"Dense\(units=...\)"),
         (lambda: Dense(2.5), r"Dense\(units=...\)"),  # type: ignore[arg-type]
+        (lambda: Residual(3), r"Residual\(body=...\) must be a layer, or a Sequential of several, not 3"),  # type: ignore[arg-type]
+        (lambda: Residual(None), r"Residual\(body=...\) must be a layer"),  # type: ignore[arg-type]
+        (lambda: Residual(ReLU(), "identity"), r"Residual\(shortcut=...\) must be a layer"),  # type: ignore[arg-type]
         (lambda: Sequential(ReLU(), 3), "item 1 is 3"),  # type: ignore[arg-type]
     ],
 )

@@ -5,7 +5,6 @@ of weights are 32 wide; channels are stored in multiples of 16; reductions are c
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from foveal.layers.base import Context
 from foveal.params import ParamLayout
 
 Conv, Dense, ReLU, Flatten = fv.Conv2d, fv.Dense, fv.ReLU, fv.Flatten
+Residual, Sequential = fv.Residual, fv.Sequential
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,76 @@ CASES: dict[str, Case] = {
 }
 
 
+# branches: what they begin and end with, how they are stored, who reads the gradient of their sum
+CASES |= {
+    "residual_identity": Case(_after_conv(Residual(Conv(20, 3, padding=1)), Conv(16, 3)), (1, 6, 6)),
+    "residual_then_relu": Case(_after_conv(ReLU(), Residual(Conv(20, 3, padding=1)), ReLU(), Conv(16, 3)), (1, 6, 6)),
+    "residual_twice_rectified": Case(
+        _after_conv(
+            ReLU(), Residual(Sequential(Conv(20, 3, padding=1), ReLU(), Conv(20, 1))), ReLU(),
+            Residual(Conv(20, 3, padding=1), Conv(20, 1)), ReLU(), fv.MaxPool2d(2),
+        ),
+        (1, 6, 6),
+    ),
+    "residual_projection": Case(
+        _after_conv(
+            ReLU(), Residual(Sequential(Conv(33, 3, 2, 1), ReLU(), Conv(33, 3, padding=1)), Conv(33, 1, 2)), ReLU(),
+        ),
+        (1, 7, 5),
+    ),
+    "residual_batch_norm": Case(
+        _classified(
+            UNBIASED, fv.BatchNorm(), ReLU(),
+            Residual(
+                Sequential(
+                    Conv(24, 3, 2, 1, bias=False), fv.BatchNorm(), ReLU(), Conv(24, 1, bias=False), fv.BatchNorm()
+                ),
+                Sequential(Conv(24, 1, 2, bias=False), fv.BatchNorm()),
+            ),
+            ReLU(),
+        ),
+        (3, 8, 8), 5,
+    ),
+    "residual_body_changes_the_gradient_in_place": Case(
+        _after_conv(Residual(Sequential(Conv(20, 1), ReLU(), fv.Dropout(0.4))), Residual(fv.Tanh(), fv.GELU())),
+        (1, 5, 5),
+    ),
+    "residual_shortcut_changes_the_gradient_in_place": Case(
+        _after_conv(Residual(fv.BatchNorm(), ReLU()), Residual(fv.Dropout(0.3), fv.LeakyReLU()), Residual(ReLU())),
+        (1, 5, 5),
+    ),
+    "residual_both_are_the_input": Case(
+        _after_conv(Residual(Sequential()), Residual(Sequential(), Sequential())), (1, 5, 5)
+    ),
+    "residual_first": Case(_classified(Residual(Conv(3, 3, padding=1)), Conv(16, 3)), (3, 6, 6)),
+    "residual_first_without_parameters": Case(_classified(Residual(fv.Tanh()), Conv(16, 3)), (3, 6, 6)),
+    "residual_first_of_pools": Case(_classified(Residual(fv.MaxPool2d(2), fv.AvgPool2d(2))), (3, 6, 6)),
+    "residual_last": Case((Flatten(), Dense(3), Residual(Dense(3))), (1, 4, 4)),
+    "residual_nested": Case(
+        _after_conv(
+            Residual(
+                Sequential(
+                    Residual(Sequential(Conv(20, 3, padding=1), ReLU()), Sequential(Conv(20, 1), fv.Dropout(0.2))),
+                    ReLU(),
+                    Sequential(Conv(20, 1), Residual(fv.Dropout(0.5))),
+                ),
+                Residual(Residual(Conv(20, 1))),
+            ),
+            fv.Dropout(0.1),
+        ),
+        (1, 5, 5), 3,
+    ),
+    "residual_of_vectors": Case((Flatten(), Dense(21), Residual(Sequential(Dense(21), ReLU())), Dense(3)), (1, 4, 4)),
+    "residual_of_flattened_and_dense": Case((Conv(5, 3), Flatten(), Residual(Dense(45)), ReLU(), Dense(3)), (1, 5, 5)),
+    "residual_of_dense_and_flattened": Case(
+        (Conv(5, 3), ReLU(), Residual(Flatten(), Sequential(Flatten(), Dense(45))), Dense(3)), (1, 5, 5)
+    ),
+    "residual_of_flattened_images": Case(
+        (Flatten(), Residual(Sequential(Dense(27), fv.Sigmoid())), Dense(3)), (3, 3, 3)
+    ),
+}  # fmt: skip
+
+
 def batch_of(case: Case, classes: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(7)
     return random.standard_normal((case.batch, *case.shape), np.float32), random.integers(0, classes, case.batch)
@@ -142,35 +212,21 @@ class Expected:
 def definition_step(
     case: Case, params: dict[str, np.ndarray], x: np.ndarray, y: np.ndarray, seed: int, step: int
 ) -> Expected:
-    """Forward and backward of one training step, layer by layer."""
+    """Forward and backward of one training step, by the layers' definitions."""
     weights = {name: value.astype(np.float64) for name, value in params.items()}
-    tape: list[tuple[int, fv.Layer, dict[str, np.ndarray], Any, Context]] = []
-    kinds: dict[str, int] = {}
-    value: Any = x.astype(np.float64)
-    for place, layer in enumerate(case.layers):
-        own = {name.split(".", 1)[1]: array for name, array in weights.items() if name.startswith(f"{place}.")}
-        k = kinds[layer.kind] = kinds.get(layer.kind, -1) + 1
-        context = Context(True, LayerRandom(seed, 0, step, k), step)
-        value, saved = layer.forward(value, own, context)
-        tape.append((place, layer, own, saved, context))
-    loss, saved_loss = SoftmaxCrossEntropy().forward(value, y)
-    gradient: Any = SoftmaxCrossEntropy().backward(saved_loss, y)
-    gradients: dict[str, np.ndarray] = {}
-    for place, layer, own, saved, context in reversed(tape):
-        gradient, dparams = layer.backward(gradient, saved, own, context)
-        gradients |= {f"{place}.{name}": array for name, array in dparams.items()}
+    context = Context(True, LayerRandom(seed, 0, step, 0), step)
+    logits, saved = case.net.forward(x.astype(np.float64), weights, context)
+    loss, saved_loss = SoftmaxCrossEntropy().forward(logits, y)
+    dlogits = SoftmaxCrossEntropy().backward(saved_loss, y)
+    _, gradients = case.net.backward(dlogits, saved, weights, context)
     running = {name: array for name, array in weights.items() if "running" in name}
     return Expected(loss, gradients, running)
 
 
 def definition_logits(case: Case, params: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Inference, layer by layer, in float64."""
-    value: Any = x.astype(np.float64)
-    for place, layer in enumerate(case.layers):
-        prefix = f"{place}."
-        own = {n.removeprefix(prefix): a.astype(np.float64) for n, a in params.items() if n.startswith(prefix)}
-        value, _ = layer.forward(value, own, Context())
-    return np.asarray(value)
+    """Inference in float64, by the layers' definitions."""
+    weights = {name: value.astype(np.float64) for name, value in params.items()}
+    return np.asarray(case.net.forward(x.astype(np.float64), weights, Context())[0])
 
 
 def gradients_of(plan: fv.Plan) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ NETWORKS = {
     "lenet_adagrad": (fv.models.lenet(10, width=0.5), (1, 28, 28), fv.AdaGrad(weight_decay=0.001)),
     "lenet_rmsprop": (fv.models.lenet(10, width=0.5), (1, 28, 28), fv.RMSProp(weight_decay=0.001)),
     "lenet_adamw": (fv.models.lenet(10, width=0.5), (1, 28, 28), fv.AdamW(weight_decay=0.1)),
+    "resnet": (fv.models.resnet(10, width=0.5), (3, 16, 16), fv.Momentum()),
 }
 
 
@@ -46,7 +47,7 @@ def record(
     moves = np.array([[n % 2, (n % 3 - 1) * most[0], (1 - n % 3) * most[1]] for n in range(batch)], np.int32)
     sizes = [batch, max(1, batch - 1), batch]  # a smaller batch in between
     batches = [(random.permutation(4 * batch)[:size], moves[:size]) for size in sizes]
-    if any(isinstance(layer, fv.BatchNorm) for layer in net.layers) and batch < 3:
+    if batch - 1 < plan.least_batch:
         batches = batches[::2]
     plan.record(path, source, batches, lr=0.01)
 

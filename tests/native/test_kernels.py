@@ -12,6 +12,7 @@ import norm_cases  # noqa: F401
 import numpy as np
 import pool_cases  # noqa: F401
 import pytest
+import residual_cases  # noqa: F401
 from kernel_case import CASES, FUSED, ISAS, Case, Guarded, Out, Want, check, compare, run
 
 from foveal.kernels import kernel_names

@@ -90,6 +90,44 @@ def test_a_layer_of_ones_own_trains_in_the_middle_of_native_ones() -> None:
     assert (plan.params["3.a"] != 1).any()
 
 
+def test_layers_of_ones_own_in_residual_blocks() -> None:
+    conv = fv.Conv2d(16, 3, padding=1)
+    net = fv.Sequential(
+        conv, fv.ReLU(), fv.Residual(fv.Sequential(conv, Scale(), fv.ReLU())), fv.ReLU(),
+        fv.Residual(Scale(), Scale()), fv.Residual(fv.Sequential(Leaky(), conv), fv.Conv2d(16, 1)), fv.ReLU(),
+        fv.Flatten(), fv.Dense(3),
+    )  # fmt: skip
+    plan = agree(net)
+    lines = str(plan).splitlines()
+    assert [line.split()[1:4] for line in lines if "residual_backward" in line] == [
+        [place, "Residual", "residual_backward"] for place in ("5", "4", "2")
+    ]
+    assert sum("python" in line for line in lines) == 8
+    assert (plan.params["2.body.1.c"] == 0.25).all()
+    assert (plan.params["4.body.0.a"] == plan.params["4.shortcut.0.a"]).all(), "both see the same x and dy"
+
+
+def test_residual_blocks_by_their_definition_too() -> None:
+    agree(fv.models.resnet(3, width=0.5), (3, 12, 12))
+    agree(fv.models.resnet(3, width=0.5, batch_norm=False, head="fc"), (1, 9, 9))
+    flat = fv.Sequential(fv.Flatten(), fv.Residual(fv.Sequential(fv.Dense(192), fv.GELU())), fv.ReLU(), fv.Dense(3))
+    agree(flat)
+    agree(fv.Sequential(fv.Residual(fv.Tanh(), fv.BatchNorm()), fv.Flatten(), fv.Dense(3)))
+
+
+def test_initial_weights_do_not_depend_on_where_a_layer_stands() -> None:
+    conv, dense = fv.Conv2d(16, 3, padding=1), fv.Dense(3)
+    flat = fv.Plan(fv.Sequential(conv, conv, conv, conv, fv.Flatten(), dense), SHAPE, BATCH, seed=5).params
+    body = fv.Sequential(fv.BatchNorm(), conv, fv.ReLU(), fv.Dropout(0.5), conv)
+    block = fv.Residual(body, fv.Sequential(conv, fv.BatchNorm()))
+    nested = fv.Plan(fv.Sequential(conv, block, fv.Flatten(), dense), SHAPE, BATCH, seed=5).params
+    for place, other in (("0", "0"), ("1.body.1", "1"), ("1.body.4", "2"), ("1.shortcut.0", "3"), ("3", "5")):
+        assert (nested[f"{place}.weight"] == flat[f"{other}.weight"]).all()
+    assert {name.rsplit(".", 1)[0] for name in nested} == {
+        "0", "1.body.0", "1.body.1", "1.body.4", "1.shortcut.0", "1.shortcut.1", "3",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "layers",
     [

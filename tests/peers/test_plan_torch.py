@@ -24,7 +24,7 @@ def without_dropout(case: Case) -> fv.Sequential:
 
 
 @pytest.mark.parametrize("isa", [isa for isa in available_isas() if isa != "reference"])
-@pytest.mark.parametrize("name", ["mlp", "lenet", "vgg", "nin"])
+@pytest.mark.parametrize("name", ["mlp", "lenet", "vgg", "resnet", "nin"])
 @pytest.mark.parametrize(
     ("optimizer", "rule"),
     [
@@ -35,11 +35,14 @@ def without_dropout(case: Case) -> fv.Sequential:
 )
 def test_five_steps(name: str, isa: str, optimizer: fv.Optimizer, rule: str) -> None:
     case = cases()[name]
-    net = without_dropout(case)
+    five_steps(without_dropout(case), case.shape, isa, optimizer, rule)
+
+
+def five_steps(net: fv.Sequential, shape: tuple[int, int, int], isa: str, optimizer: fv.Optimizer, rule: str) -> None:
     random = np.random.default_rng(0)
-    x, y = random.standard_normal((8, *case.shape), np.float32), random.integers(0, 10, 8)
-    plan = fv.Plan(net, case.shape, 8, optimizer, seed=1, isa=isa)
-    other = torch_network(net, case.shape).double()
+    x, y = random.standard_normal((8, *shape), np.float32), random.integers(0, 10, 8)
+    plan = fv.Plan(net, shape, 8, optimizer, seed=1, isa=isa)
+    other = torch_network(net, shape).double()
     other.load_state_dict({key: torch.tensor(value) for key, value in plan.params.items()}, strict=False)
     groups = [
         {"params": [p for n, p in other.named_parameters() if p.ndim > 1], "weight_decay": optimizer.weight_decay},
@@ -107,10 +110,21 @@ def test_five_steps_with_every_choice_of_loss_and_limit(
         np.testing.assert_allclose(plan.params[key], value.numpy(), rtol=0, atol=2e-3 * scale + 2e-5, err_msg=key)
 
 
-def test_weights_load_into_torch_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("isa", [isa for isa in available_isas() if isa != "reference"])
+def test_five_steps_of_every_activation_in_and_beside_residual_blocks(isa: str) -> None:
+    net = fv.Sequential(
+        fv.Conv2d(24, 3, padding=1), fv.GELU(), fv.Residual(fv.Sequential(fv.Conv2d(24, 3, padding=1), fv.Tanh())),
+        fv.Residual(fv.Sequential(fv.Conv2d(40, 3, 2, 1), fv.LeakyReLU(0.2)), fv.Conv2d(40, 1, 2)), fv.ReLU(),
+        fv.Flatten(), fv.Dense(30), fv.Residual(fv.Sigmoid()), fv.Dense(10),
+    )  # fmt: skip
+    five_steps(net, (3, 8, 8), isa, fv.Momentum(nesterov=True), "SGD")
+
+
+@pytest.mark.parametrize("model", ["vgg", "resnet"])
+def test_weights_load_into_torch_by_name(tmp_path: Path, model: str) -> None:
     from safetensors.torch import load_file
 
-    run = fv.fit("vgg", "digits", width=0.25, steps=20, run_dir=tmp_path / "run", progress=False)
+    run = fv.fit(model, "digits", width=0.25, steps=20, run_dir=tmp_path / "run", progress=False)
     other = torch_network(run.model.net, (1, 8, 8))
     other.load_state_dict(load_file(tmp_path / "run" / "model.safetensors"))
     other.eval()

@@ -31,6 +31,18 @@ CASES: list[tuple[fv.Layer, tuple[int, ...], dict[str, Any]]] = [
     (fv.GELU(), (3, 4, 4), {}),
     (fv.Sigmoid(), (3, 4, 4), {}),
     (fv.Tanh(), (6,), {}),
+    (fv.Sequential(fv.Conv2d(4, 3, 2), fv.Tanh(), fv.Flatten(), fv.Dense(5)), (3, 5, 4), {}),
+    (fv.Residual(fv.Sequential(fv.Conv2d(3, 3, padding=1), fv.Tanh())), (3, 5, 4), {}),
+    (fv.Residual(fv.Sequential(fv.Conv2d(4, 3, 2, 1), fv.Dropout(0.4)), fv.Conv2d(4, 1, 2)), (3, 5, 4), {}),
+    (
+        fv.Residual(
+            fv.Sequential(fv.Conv2d(4, 1, bias=False), fv.BatchNorm(), fv.GELU()),
+            fv.Sequential(fv.Conv2d(4, 1, bias=False), fv.BatchNorm()),
+        ),
+        (3, 4, 3),
+        {"depends_on_batch": True},
+    ),
+    (fv.Residual(fv.Residual(fv.Dense(6), fv.Sigmoid())), (6,), {}),
 ]
 
 for number, (layer, in_shape, more) in enumerate(CASES):
@@ -40,7 +52,7 @@ for number, (layer, in_shape, more) in enumerate(CASES):
 
 def test_every_layer_is_here() -> None:
     ours = {cls for cls in base._KINDS.values() if cls.__module__.startswith("foveal.")}
-    assert ours - {fv.Sequential} == {type(layer) for layer, _, _ in CASES}  # Sequential is a plan's matter alone
+    assert ours == {type(layer) for layer, _, _ in CASES}
 
 
 def test_other_frameworks_of_tests_run_it_too() -> None:

@@ -181,6 +181,17 @@ def test_head_and_variant_choose_the_network(tmp_path: Path) -> None:
     assert isinstance(author.model.net.layers[-2], fv.ReLU)
 
 
+@pytest.mark.parametrize("batch_norm", [True, False], ids=["batch_norm", "none"])
+@pytest.mark.parametrize("head", ["gap", "fc"])
+def test_resnet_learns_at_the_default_rate(tmp_path: Path, head: str, batch_norm: bool) -> None:
+    settings = {"width": 0.5, "head": head, "batch_norm": batch_norm, "epochs": 4, "seed": 1}
+    run = fv.fit("resnet", "digits", run_dir=tmp_path / "run", progress=False, **settings)
+    assert run.summary()["test_accuracy"] >= 0.94
+    again = fv.load_run(run.path)
+    assert again.model.net == run.model.net
+    assert again.evaluate(fv.load_dataset("digits", seed=1).test).accuracy == run.summary()["test_accuracy"]
+
+
 def test_a_network_of_ones_own_and_an_optimizer_object(tmp_path: Path) -> None:
     net = fv.Sequential(fv.Flatten(), fv.Dense(10))
     rule = fv.Adam(beta1=0.5)

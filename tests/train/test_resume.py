@@ -115,6 +115,7 @@ def test_killed_before_any_checkpoint_in_a_long_epoch(
     ("model", "choices"),
     [
         ("lenet", {"optimizer": "adam"}),
+        ("resnet", {"optimizer": "adam"}),
         *(("mlp", {"optimizer": name, "weight_decay": 0.01}) for name in OPTIMIZERS),
         ("mlp", {"clip_norm": 0.1, "max_norm": 0.5}),
         ("mlp", {"label_smoothing": 0.2, "class_weight": "balanced"}),

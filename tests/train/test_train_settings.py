@@ -63,7 +63,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"momentum": 0.0, "optimizer": "adam"}, "--momentum would change nothing with --optimizer adam"),
     ({"nesterov": True, "momentum": 0.0}, "--nesterov needs a --momentum above 0"),
     ({"variant": "caffe", "model": "lenet"}, "--variant would change nothing with --model lenet; it belongs to nin"),
-    ({"head": "gap", "model": "mlp"}, "--head would change nothing with --model mlp; it belongs to lenet, nin and vgg"),
+    (
+        {"head": "gap", "model": "mlp"},
+        "--head would change nothing with --model mlp; it belongs to lenet, nin, vgg and resnet",
+    ),
     ({"width": 2.0, "model": CUSTOM}, "--width would change nothing with --model custom"),
 ]
 

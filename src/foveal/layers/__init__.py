@@ -2,7 +2,7 @@
 
 from foveal.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from foveal.layers.base import Context, Layer, LayerRandom, from_json, layer, to_json
-from foveal.layers.container import Sequential
+from foveal.layers.container import Residual, Sequential
 from foveal.layers.conv import Conv2d
 from foveal.layers.dense import Dense, Flatten
 from foveal.layers.dropout import Dropout
@@ -25,6 +25,7 @@ __all__ = [
     "LeakyReLU",
     "MaxPool2d",
     "ReLU",
+    "Residual",
     "Sequential",
     "Sigmoid",
     "SoftmaxCrossEntropy",

@@ -49,11 +49,26 @@ class LayerRandom:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What a layer may know beside its input: whether it trains, its random numbers, and the number of the step."""
+    """What a layer may know beside its input: whether it trains, its random numbers, and the number of the step.
+
+    counts: how many layers of each kind a network has met so far, while it goes through its layers.
+    """
 
     training: bool = False
     rng: LayerRandom = LayerRandom(0, 0, 0, 0)
     step: int = 0
+    counts: dict[str, int] | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def counting(self) -> "Context":
+        """The same, counting layers from here on unless a container around it does."""
+        return self if self.counts is not None else dataclasses.replace(self, counts={})
+
+    def of(self, layer_: "Layer") -> "Context":
+        """The context of a container's next layer: it is the k-th of its kind."""
+        counts = {} if self.counts is None else self.counts
+        k = counts.get(layer_.kind, 0)
+        counts[layer_.kind] = k + 1
+        return dataclasses.replace(self, rng=dataclasses.replace(self.rng, k=k, kind=layer_.kind))
 
 
 class Definition(Protocol):

@@ -5,17 +5,24 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from foveal.errors import ShapeError, UsageError
-from foveal.layers import BatchNorm, Dropout, Layer, Sequential
+from foveal.layers import BatchNorm, Dropout, Layer, Residual, Sequential
 from foveal.models.choice import Choice, choose
 from foveal.models.lenet import lenet
 from foveal.models.mlp import mlp
 from foveal.models.nin import nin
+from foveal.models.resnet import resnet
 from foveal.models.vgg import vgg
 from foveal.spelling import nearest
 
-MODELS: Final[dict[str, Callable[..., Sequential]]] = {"mlp": mlp, "lenet": lenet, "nin": nin, "vgg": vgg}
+MODELS: Final[dict[str, Callable[..., Sequential]]] = {
+    "mlp": mlp,
+    "lenet": lenet,
+    "nin": nin,
+    "vgg": vgg,
+    "resnet": resnet,
+}
 
-__all__ = ["MODELS", "Choice", "advice", "build", "choose", "lenet", "mlp", "nin", "settings_of", "vgg"]
+__all__ = ["MODELS", "Choice", "advice", "build", "choose", "lenet", "mlp", "nin", "resnet", "settings_of", "vgg"]
 
 
 def settings_of(name: str) -> tuple[str, ...]:
@@ -66,7 +73,11 @@ def advice(net: Sequential) -> tuple[str, ...]:
     layers = list(_places(net))
     lines = []
     for position, (place, layer) in enumerate(layers):
-        later = [name for name, item in layers[position + 1 :] if isinstance(item, BatchNorm)]
+        later = [
+            name
+            for name, item in layers[position + 1 :]
+            if isinstance(item, BatchNorm) and not _side_by_side(place, name)
+        ]
         if isinstance(layer, Dropout) and layer.p and later:
             lines.append(
                 f"layer {place} (Dropout) comes before layer {later[0]} (BatchNorm): the variance differs between "
@@ -76,10 +87,20 @@ def advice(net: Sequential) -> tuple[str, ...]:
 
 
 def _places(net: Sequential, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-    """("0", layer), ("1.0", layer), …: the layers in order, also those inside a Sequential."""
+    """("0", layer), ("1.body.0", layer), …: the layers in order, also those inside a Sequential or a Residual."""
     for position, layer in enumerate(net.layers):
         place = f"{prefix}{position}"
         if isinstance(layer, Sequential):
             yield from _places(layer, f"{place}.")
+        elif isinstance(layer, Residual):
+            for name, branch in layer.branches.items():
+                yield from _places(branch, f"{place}.{name}.")
         else:
             yield place, layer
+
+
+def _side_by_side(place: str, other: str) -> bool:
+    """Whether two layers lie in the two branches of one Residual, so that neither comes before the other."""
+    pairs = zip(place.split("."), other.split("."), strict=False)
+    first = next(((a, b) for a, b in pairs if a != b), ("", ""))
+    return set(first) == {"body", "shortcut"}

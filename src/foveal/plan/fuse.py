@@ -1,6 +1,7 @@
 """Fusion: neighbours that one step can do together, backward included.
 
-    Conv2d | Dense | BatchNorm, ReLU    one step: the ReLU is applied while the output is in registers. Same bits.
+    Conv2d | Dense | BatchNorm | Residual, ReLU    one step: the ReLU is applied while the output is in registers. Same
+                                               bits.
 
 A MaxPool2d directly after passes the knowledge on that its values are not negative, so that the mask of the ReLU is
 applied by whoever computes the gradient of the pooled map. Same bits: a maximum that is not positive has a gradient of
@@ -9,8 +10,10 @@ zero either way.
 
 from collections.abc import Iterator
 
-from foveal.layers import BatchNorm, Conv2d, Dense, ReLU
+from foveal.layers import BatchNorm, Conv2d, Dense, ReLU, Residual
 from foveal.layers.base import Layer
+
+_WITH_RELU = (Conv2d, Dense, BatchNorm, Residual)
 
 
 def groups(layers: tuple[Layer, ...], *, fuse: bool) -> Iterator[tuple[int, Layer, bool]]:
@@ -21,5 +24,5 @@ def groups(layers: tuple[Layer, ...], *, fuse: bool) -> Iterator[tuple[int, Laye
             skip = False
             continue
         following = layers[position + 1] if position + 1 < len(layers) else None
-        skip = fuse and type(layer) in (Conv2d, Dense, BatchNorm) and type(following) is ReLU  # no layers made of them
+        skip = fuse and type(layer) in _WITH_RELU and type(following) is ReLU  # no layers made of them
         yield position, layer, skip

@@ -13,7 +13,7 @@ import numpy as np
 
 from foveal.errors import ShapeError
 from foveal.kernels import REFERENCE
-from foveal.layers import BatchNorm, Sequential
+from foveal.layers import BatchNorm, Residual, Sequential
 from foveal.layers.base import Context, Layer, LayerRandom, Shape
 from foveal.params import plain_storage
 from foveal.plan.fuse import groups
@@ -41,7 +41,7 @@ def lower(spec: Layer, x: Value, b: Builder, *, relu: bool = False) -> tuple[Val
     if isinstance(spec, BatchNorm) and b.training and math.prod(x.shape[1:]) == 1:
         b.least_batch = 2  # one value a channel in each image, and one alone has no variance
     lowering = _LOWERINGS.get(type(spec))
-    if lowering is None or (b.isa == REFERENCE and not isinstance(spec, Sequential)):
+    if lowering is None or (b.isa == REFERENCE and type(spec) not in (Sequential, Residual)):
         assert not relu, f"a ReLU was fused into {spec.kind}, which has no native step"
         return lower_python(spec, x, b)
     return lowering(spec, x, relu, b)

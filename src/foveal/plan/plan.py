@@ -18,6 +18,7 @@ from foveal.optim import Optimizer
 from foveal.params import Parameters, ParamLayout
 from foveal.plan import elementwise as _elementwise_lowerings  # noqa: F401  (registers them)
 from foveal.plan import native as _native_lowerings  # noqa: F401
+from foveal.plan import residual as _residual_lowering  # noqa: F401
 from foveal.plan.arena import place
 from foveal.plan.bound import BoundProgram
 from foveal.plan.describe import LayerFacts, describe
