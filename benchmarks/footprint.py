@@ -49,7 +49,7 @@ plan = fv.Plan(fv.Sequential(fv.Flatten(), fv.Dense(10)), (1, 4, 4), 16, fv.Mome
 x, y = np.zeros((16, 1, 4, 4), np.float32), np.zeros(16, np.int64)
 one = np.ones(1, np.float32)
 source = plan.attach(np.zeros((64, 4, 4, 1), np.uint8), np.zeros(64, np.int32), one, one)
-index, moves = np.arange(16), np.zeros((16, 3), np.int32)
+index, moves = np.arange(16), np.zeros((16, 7), np.int32)
 
 def native(program):
     return median(lambda: program._native.run(0, len(program.steps), 1, 16, 0.01, 1, 0, 0, 0))

@@ -10,15 +10,17 @@ FOVEAL_INLINE int64_t reflect(int64_t i, int64_t size) {
   return i < size ? i : 2 * (size - 1) - i;
 }
 
-// y[h, w] = pixel[reflect(h + dy), reflect(w' + dx)] * scale + shift, w' = w, or width - 1 - w where flipped.
-// moves: (batch, 3) flip, dy, dx.
+// y[h, w] = 0 where top <= h < bottom and left <= w < right; elsewhere
+// pixel[reflect(h + dy), reflect(w' + dx)] * scale + shift, w' = w, or width - 1 - w where flipped.
+// moves: (batch, 7) flip, dy, dx, top, left, bottom, right.
 void assemble_batch(const assemble_batch_args& a, const Run& run) {
   const int64_t row = a.width * a.channels;
   each(run, run.batch, [&](int64_t n, int) {
     const int64_t source = a.index[n];
     const uint8_t* const image = a.pixels + source * a.height * row;
     float* const y = a.x + n * a.height * row;
-    const int32_t *const move = a.moves + 3 * n, dy = move[1], dx = move[2];
+    const int32_t *const move = a.moves + 7 * n, dy = move[1], dx = move[2];
+    const int64_t top = move[3], left = move[4], bottom = move[5], right = move[6];
     const bool flip = move[0] != 0;
     a.y[n] = a.labels[source];
     for (int64_t h = 0; h < a.height; ++h) {
@@ -26,14 +28,15 @@ void assemble_batch(const assemble_batch_args& a, const Run& run) {
       float* const to = y + h * row;
       if (!flip && dx == 0 && a.channels == 1) {
         for (int64_t w = 0; w < a.width; ++w) to[w] = fma(static_cast<float>(from[w]), a.scale[0], a.shift[0]);
-        continue;
-      }
-      for (int64_t w = 0; w < a.width; ++w) {
-        const uint8_t* const pixel = from + reflect((flip ? a.width - 1 - w : w) + dx, a.width) * a.channels;
-        for (int64_t c = 0; c < a.channels; ++c) {
-          to[w * a.channels + c] = fma(static_cast<float>(pixel[c]), a.scale[c], a.shift[c]);
+      } else {
+        for (int64_t w = 0; w < a.width; ++w) {
+          const uint8_t* const pixel = from + reflect((flip ? a.width - 1 - w : w) + dx, a.width) * a.channels;
+          for (int64_t c = 0; c < a.channels; ++c) {
+            to[w * a.channels + c] = fma(static_cast<float>(pixel[c]), a.scale[c], a.shift[c]);
+          }
         }
       }
+      if (top <= h && h < bottom) __builtin_memset(to + left * a.channels, 0, (right - left) * a.channels * 4);
     }
   });
 }

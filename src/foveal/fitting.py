@@ -246,7 +246,7 @@ def _dataset(settings: TrainSettings, data: Source, initial: Initial | None) -> 
         if isinstance(data, tuple):
             return dataset, None
         return dataset, digits.NAME if data == digits.NAME else str(Path(data).expanduser().absolute())
-    for name in ("size", "validation", "skip_bad"):
+    for name in ("size", "validation", "skip_bad", "fraction", "group_by"):
         if getattr(settings, name) not in (None, False):
             raise UsageError(f"{flag(name)} would change nothing: the data are loaded already; give it to load_dataset")
     return data, None
@@ -274,8 +274,9 @@ def _load(settings: TrainSettings, source: str | os.PathLike[str] | tuple[Any, A
     validation = DEFAULT_VALIDATION if settings.validation is None else settings.validation
     where = source if isinstance(source, (tuple, str)) else Path(source)
     return load_dataset(
-        where, validation=validation, size=settings.size, seed=settings.seed, skip_bad=settings.skip_bad
-    )
+        where, validation=validation, size=settings.size, seed=settings.seed, fraction=settings.fraction,
+        group_by=settings.group_by, skip_bad=settings.skip_bad, threads=settings.threads,
+    )  # fmt: skip
 
 
 def _reloaded(folder: RunFolder, config: dict[str, Any], settings: TrainSettings, given: Source | None) -> Dataset:

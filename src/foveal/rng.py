@@ -16,7 +16,9 @@ from foveal.errors import UsageError
 UInt32 = NDArray[np.uint32]
 
 # What a key is for. The numbers are part of the model's bits: never change or reuse one.
-PURPOSES: Final = {"init": 1, "split": 2, "order": 3, "augment": 4, "dropout": 5, "trial": 6, "layer": 7}
+PURPOSES: Final = {
+    "init": 1, "split": 2, "order": 3, "augment": 4, "dropout": 5, "trial": 6, "layer": 7, "fraction": 8, "groups": 9,
+}  # fmt: skip
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import foveal as fv
+from foveal.data import AUGMENTS
 from foveal.kernels import available_isas
 from foveal.optim import OPTIMIZERS
 from foveal.train.events import BatchDone
@@ -91,7 +92,8 @@ def model_file(
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-def check(data: object, model: str | fv.Sequential, tmp_path: Path, full: bool, **more: Any) -> None:
+def check(data: object, model: str | fv.Sequential, tmp_path: Path, full: bool, **more: Any) -> set[str]:
+    """Raises unless all runs give one model, and another seed another one. Returns both hashes."""
     width = 1.0 if full else 0.25
     hashes = {
         (threads, isa): model_file(
@@ -102,6 +104,7 @@ def check(data: object, model: str | fv.Sequential, tmp_path: Path, full: bool, 
     assert len(set(hashes.values())) == 1, hashes
     other = model_file(data, model, tmp_path / "seed", threads=2, isa=NATIVE[0], seed=2, width=width, **more)
     assert other not in hashes.values(), "another seed must give another model"
+    return {*hashes.values(), other}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -135,6 +138,17 @@ def test_fashion_mnist(model: str, tmp_path: Path, full: bool, data_dir: Path) -
 @pytest.mark.parametrize("model", MODELS)
 def test_cifar10_jpeg(model: str, tmp_path: Path, full: bool, cifar: Path) -> None:
     check(fv.load_dataset(cifar, seed=1), model, tmp_path, full)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_augmentation(channels: int, tmp_path: Path, full: bool) -> None:
+    random = np.random.default_rng(0)
+    y = np.arange(400) % 5
+    x = (40 * y[:, None, None, None] + random.integers(0, 60, (400, 12, 9, channels))).astype(np.uint8)
+    data = fv.load_dataset((x, y), seed=1)
+    names = (*AUGMENTS, "standard,cutout")
+    hashes = [check(data, "mlp", tmp_path / name, full, augment=name) for name in names]
+    assert len(set.union(*hashes)) == 2 * len(hashes), "each augmentation must give another model"
 
 
 def test_every_activation(tmp_path: Path, full: bool) -> None:

@@ -4,20 +4,22 @@ import numpy as np
 from kernel_case import Case, Out, Want, register, tolerance
 from layout import floats, stored
 
-from foveal.kernels.reference import assemble
+from foveal.kernels.reference import MOVE, assemble
 from foveal.layers import SoftmaxCrossEntropy
 
 
-def assemble_batch(shape: tuple[int, int, int], moves: list[tuple[int, int, int]], images: int | None = None) -> Case:
-    """shape (H, W, C), moves (flip, dy, dx) of each image; exact where multiply-adds are fused."""
+def assemble_batch(shape: tuple[int, int, int], moves: list[tuple[int, ...]], images: int | None = None) -> Case:
+    """shape (H, W, C), moves (flip, dy, dx[, top, left, bottom, right]) of each image; exact where multiply-adds are
+    fused."""
     random = np.random.default_rng(1)
     pixels = random.integers(0, 256, (7, *shape), np.uint8)
     labels = random.integers(0, 10, 7, np.int32)
     batch = len(moves)
     images = batch if images is None else images
     index = random.integers(0, 7, images)
-    moved = np.zeros((images, 3), np.int32)
-    moved[:batch] = moves
+    moved = np.zeros((images, len(MOVE)), np.int32)
+    for row, move in zip(moved, moves, strict=False):
+        row[: len(move)] = move
     scale = (random.random(shape[2]) / 64 + 1 / 128).astype(np.float32)
     shift = floats(2, shape[2])
     x, y = assemble(pixels, labels, index[:batch], moved[:batch], scale, shift)
@@ -41,6 +43,10 @@ ASSEMBLIES = {
     "shift_to_the_last_pixel": ((4, 3, 1), [(0, 3, 2), (0, -3, -2), (1, 3, 2), (1, -3, -2)]),
     "one_pixel": ((1, 1, 3), [(1, 0, 0), (0, 0, 0)]),
     "one_row": ((1, 6, 1), [(0, 0, 2), (1, 0, -2)]),
+    "cut_out": ((6, 5, 3), [(0, 0, 0, 1, 2, 4, 5), (1, 2, -1, 0, 0, 3, 2), (0, 0, 0)]),
+    "cut_out_channels_1": ((6, 5, 1), [(0, 0, 0, 1, 2, 4, 5), (0, 1, 0, 5, 4, 6, 5), (1, 0, 2, 2, 0, 3, 5)]),
+    "cut_out_all": ((4, 4, 3), [(0, 0, 0, 0, 0, 4, 4), (1, 1, 1, 2, 2, 2, 2)]),
+    "cut_out_one_pixel": ((1, 1, 1), [(0, 0, 0, 0, 0, 1, 1), (0, 0, 0)]),
 }
 for name, (shape, moves) in ASSEMBLIES.items():
     register("assemble_batch", name, lambda s=shape, m=moves: assemble_batch(s, m))

@@ -27,6 +27,7 @@ NETWORKS = {
 }
 
 
+CUTS = ((0, 0, 0, 0), (0, 0, 1, 1))  # top, left, bottom, right: nothing, and the first pixel
 SETTINGS: dict[str, dict[str, Any]] = {
     "lenet_limits": {"clip_norm": 0.1, "max_norm": 0.9},
     "mlp_smooth": {"label_smoothing": 0.1, "class_weights": (0.5, 1.0, 3.0)},
@@ -44,7 +45,9 @@ def record(
     scale, shift = np.full(channels, 1 / 64, np.float32), np.full(channels, -2, np.float32)
     source = plan.attach(pixels, labels, scale, shift)
     most = [min(1, high - 1), min(1, wide - 1)]
-    moves = np.array([[n % 2, (n % 3 - 1) * most[0], (1 - n % 3) * most[1]] for n in range(batch)], np.int32)
+    moves = np.array(
+        [[n % 2, (n % 3 - 1) * most[0], (1 - n % 3) * most[1], *CUTS[n % 2]] for n in range(batch)], np.int32
+    )
     sizes = [batch, max(1, batch - 1), batch]  # a smaller batch in between
     batches = [(random.permutation(4 * batch)[:size], moves[:size]) for size in sizes]
     if batch - 1 < plan.least_batch:

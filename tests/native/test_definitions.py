@@ -215,7 +215,9 @@ def test_assembling_a_batch_is_its_definition(channels: int, high: int, wide: in
     scale, shift = random.random(channels).astype(np.float32) / 50, -random.random(channels).astype(np.float32)
     index = np.array([8, 0, 0, 5, 3])
     most = [min(2, high - 1), min(2, wide - 1)]
-    moves = np.array([[n % 2, (n % 3 - 1) * most[0], (1 - n % 3) * most[1]] for n in range(5)], np.int32)
+    cut = [high // 2, 0, high, wide - wide // 2]
+    moves = np.array([[n % 2, (n % 3 - 1) * most[0], (1 - n % 3) * most[1], *cut] for n in range(5)], np.int32)
+    moves[2, 3:] = 0
     plan = fv.Plan(fv.Sequential(fv.Flatten(), fv.Dense(3)), (channels, high, wide), 6, fv.SGD(), SEED, isa=isa)
     source = plan.attach(pixels, labels, scale, shift)
     plan.train_on(source, index, moves, 0.1, epoch=0, step=0)

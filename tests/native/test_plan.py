@@ -204,14 +204,15 @@ def small_plan(batch: int = BATCH) -> fv.Plan:
     return fv.Plan(fv.Sequential(fv.Conv2d(4, 3), fv.Flatten(), fv.Dense(3)), SHAPE, batch, fv.SGD(), isa=ISA)
 
 
-STILL = np.zeros((2, 3), np.int32)
+STILL = np.zeros((2, 7), np.int32)
+FAR = 2**31 - 1
 
 
 @pytest.mark.parametrize(
     ("index", "moves", "error"),
     [
         (np.arange(0), STILL[:0], fv.ShapeError),
-        (np.arange(BATCH + 1), np.zeros((BATCH + 1, 3), np.int32), fv.ShapeError),
+        (np.arange(BATCH + 1), np.zeros((BATCH + 1, 7), np.int32), fv.ShapeError),
         (np.array([0, 20]), STILL, fv.UsageError),
         (np.array([0, 10**9]), STILL, fv.UsageError),
         (np.array([0, -1]), STILL, fv.UsageError),
@@ -219,15 +220,21 @@ STILL = np.zeros((2, 3), np.int32)
         (np.array([[0], [1]]), STILL, fv.ShapeError),
         (np.array([0.0, 1.0]), STILL, fv.ShapeError),
         (np.array([0, 1]), STILL[:1], fv.ShapeError),
-        (np.array([0, 1]), np.zeros(3, np.int32), fv.ShapeError),
-        (np.array([0, 1]), STILL + np.int32([0, 8, 0]), fv.UsageError),
-        (np.array([0, 1]), STILL + np.int32([0, 0, -8]), fv.UsageError),
-        (np.array([0, 1]), STILL + np.int32([2, 0, 0]), fv.UsageError),
-        (np.array([0, 1]), STILL + np.int32([0, -(2**31), 0]), fv.UsageError),
+        (np.array([0, 1]), np.zeros(7, np.int32), fv.ShapeError),
+        (np.array([0, 1]), STILL[:, :3], fv.ShapeError),
+        (np.array([0, 1]), STILL + np.int32([0, 8, 0, 0, 0, 0, 0]), fv.UsageError),
+        (np.array([0, 1]), STILL + np.int32([0, 0, -8, 0, 0, 0, 0]), fv.UsageError),
+        (np.array([0, 1]), STILL + np.int32([2, 0, 0, 0, 0, 0, 0]), fv.UsageError),
+        (np.array([0, 1]), STILL + np.int32([0, -(2**31), 0, 0, 0, 0, 0]), fv.UsageError),
+        (np.array([0, 1]), STILL + np.int32([0, 0, 0, -1, 0, 2, 2]), fv.UsageError),
+        (np.array([0, 1]), STILL + np.int32([0, 0, 0, 0, 0, 9, 2]), fv.UsageError),
+        (np.array([0, 1]), STILL + np.int32([0, 0, 0, 0, 0, 2, FAR]), fv.UsageError),
+        (np.array([0, 1]), STILL + np.int32([0, 0, 0, 0, 3, 2, 2]), fv.UsageError),
     ],
     ids=[
         "no_image", "more_than_the_batch", "one_too_far", "much_too_far", "negative", "a_mask", "two_axes",
-        "no_integer", "a_move_missing", "moves_flat", "too_far_down", "too_far_left", "no_flip", "smallest_integer",
+        "no_integer", "a_move_missing", "moves_flat", "moves_short", "too_far_down", "too_far_left", "no_flip",
+        "smallest_integer", "cut_above", "cut_below", "cut_right", "cut_backwards",
     ],
 )  # fmt: skip
 def test_a_batch_that_is_not_there_is_refused(index: np.ndarray, moves: np.ndarray, error: type[Exception]) -> None:

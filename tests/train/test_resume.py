@@ -111,6 +111,17 @@ def test_killed_before_any_checkpoint_in_a_long_epoch(
     assert result_of(out) == result_of(small_run.path)
 
 
+@pytest.mark.parametrize("more", [{"augment": "standard,cutout"}, {"augment": "cutout", "fraction": 0.6}], ids=str)
+def test_killed_with_cutout_and_a_part_of_the_images(
+    tmp_path: Path, small_run: Run, result_of: Callable[[Path], Any], more: dict[str, Any]
+) -> None:
+    whole = fit_settings(TrainSettings(**{**SETTINGS, **more}), "digits", run_dir=tmp_path / "whole", watch=QUIET)
+    out = killed(tmp_path / "run", "step", "7", **more)
+    resume(out, threads=2, watch=QUIET)
+    assert result_of(out) == result_of(whole.path)
+    assert result_of(out)["model"] != result_of(small_run.path)["model"]
+
+
 @pytest.mark.parametrize(
     ("model", "choices"),
     [

@@ -3,7 +3,8 @@
 `assemble(pixels, labels, index, moves, scale, shift)` is the definition, in NumPy, of the native batch assembler,
 which is tested against it: output pixel (h, w) takes source pixel (reflect(h + dy), reflect(w' + dx)), where w' = w,
 or W − 1 − w in a flipped image (so the flip comes first, on the output), and reflect mirrors at both ends without
-repeating the edge, as numpy.pad's mode "reflect" does. The value is pixel · scale + shift of its channel.
+repeating the edge, as numpy.pad's mode "reflect" does. The value is pixel · scale + shift of its channel, or 0,
+which is the mean, in a rectangle of the output that is cut out.
 """
 
 import numpy as np

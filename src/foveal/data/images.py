@@ -109,7 +109,8 @@ class Split:
     """How the parts of a dataset came about.
 
     given: parts that the source brought along ("train", "validation", "test"); drawn: parts that foveal took out of
-    them, by class, with the fractions and the seed here. A fraction that was not used is None.
+    them, by class, with the fractions and the seed here. A fraction that was not used is None. group_by: the pattern
+    whose groups stayed on one side; fraction: what part of the training images is used, None: all.
     """
 
     given: tuple[str, ...]
@@ -117,6 +118,8 @@ class Split:
     validation: float | None
     test: float | None
     seed: int
+    group_by: str | None = None
+    fraction: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -125,6 +128,8 @@ class Split:
             "validation": self.validation,
             "test": self.test,
             "seed": self.seed,
+            "group_by": self.group_by,
+            "fraction": self.fraction,
         }
 
 

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from foveal.checks import integer
+from foveal.checks import integer, real
 from foveal.data.decode import Geometry
 from foveal.data.duplicates import Duplicates, Index, equal_groups, find_duplicates
+from foveal.data.groups import joined, path_groups, pattern_of, split_by_group
 from foveal.data.images import Dataset, Images, Split
 from foveal.data.preprocess import Preprocess, measure
 from foveal.data.sources import Progress, ReadOptions, SourceData, first_few, from_arrays, read_source
-from foveal.data.split import check_fractions, split_by_class
+from foveal.data.split import check_fractions, part_of_each_class, split_by_class
 from foveal.errors import DataError, UsageError
 
 _LARGEST_SIZE: Final = 4096
@@ -28,6 +29,8 @@ def load_dataset(
     test: float = 0.1,
     size: int | None = None,
     seed: int = 0,
+    fraction: float | None = None,
+    group_by: str | None = None,
     skip_bad: bool = False,
     cache: bool = True,
     threads: int | None = None,
@@ -39,6 +42,9 @@ def load_dataset(
     arrays (x, y) with x uint8 (N, H, W) or (N, H, W, 1 or 3), y integers (N,).
     validation, test: fractions of each class to set apart, drawn by the seed; 0: none. What the source has split stays
     so; if it has test images but no validation images, these come out of its training images.
+    fraction: of the training part, to train on that alone: a seeded part of each class. group_by: a regular expression;
+    images in whose paths it matches the same (its first group in parentheses, or all of it) stay on one side of a split
+    that is drawn.
     size: the shorter side of image files in pixels; by default their own if all agree on at most 64, else 64.
     skip_bad: leave out unreadable files. cache: keep decoded files on disk.
     threads: that decode image files (None: all there are). progress: is called now and then while they do, with the
@@ -47,13 +53,20 @@ def load_dataset(
     Raises DataError for data that cannot be read or make no sense, UsageError for arguments that do not.
     """
     check_fractions([("validation", validation), ("test", test)])
+    if fraction is not None:
+        fraction = real(fraction, "fraction", above=0, below=1)
+    if group_by is not None:
+        pattern_of(group_by)
     if size is not None:
         size = integer(size, "size", 1, _LARGEST_SIZE)
     data = _read(source, ReadOptions(size, None, skip_bad, cache, threads, progress))
     _check_classes(data)
     groups = equal_groups(*(part.pixels for part in data.parts.values()))
     duplicates = find_duplicates(data.parts, groups)
-    parts, split, notes = _split(data.parts, groups, validation, test, seed)
+    parts, split, notes = _split(data, groups, validation, test, seed, group_by)
+    if fraction is not None:
+        parts["train"] = _part(parts["train"], fraction, seed)
+        split = replace(split, fraction=fraction)
     mean, deviation = measure(parts["train"].pixels)
     height, width, channels = parts["train"].pixels.shape[1:]
     return Dataset(
@@ -136,10 +149,18 @@ def _without_images(images: Images) -> list[str]:
     return [name for name, count in zip(images.class_names, images.counts, strict=True) if not count]
 
 
+def _part(train: Images, fraction: float, seed: int) -> Images:
+    chosen = part_of_each_class(train, fraction, seed)
+    if len(chosen) == len(train):
+        raise UsageError(f"fraction {fraction:g} of {len(train)} images is all of them: it would change nothing")
+    return train.subset(chosen)
+
+
 def _split(
-    given: Mapping[str, Images], groups: Index, validation: float, test: float, seed: int
+    data: SourceData, groups: Index, validation: float, test: float, seed: int, group_by: str | None
 ) -> tuple[dict[str, Images], Split, list[str]]:
     """The parts to use, how they were made, and what to say about it."""
+    given = data.parts
     parts = dict(given)
     missing = {part: _without_images(images) for part, images in parts.items()}
     notes = [f"the {part} part has no images of class {first_few(names)}" for part, names in missing.items() if names]
@@ -153,11 +174,26 @@ def _split(
     wanted = [(part, fraction) for part, fraction in wanted if fraction > 0]
     if wanted:
         train = parts["train"]
-        drawn = split_by_class(train, groups[: len(train)], wanted, seed)
+        drawn = _draw(data.name, train, groups[: len(train)], wanted, seed, group_by)
         parts |= {part: train.subset(index) for part, index in drawn.items()}
+    elif group_by is not None:
+        raise UsageError(f"--group-by would change nothing: no part of {data.name} is drawn")
     fractions = dict(wanted)
-    split = Split(tuple(given), tuple(fractions), fractions.get("validation"), fractions.get("test"), seed)
+    split = Split(tuple(given), tuple(fractions), fractions.get("validation"), fractions.get("test"), seed, group_by)
     return parts, split, notes
+
+
+def _draw(
+    name: str, train: Images, equal: Index, wanted: list[tuple[str, float]], seed: int, group_by: str | None
+) -> dict[str, Index]:
+    if group_by is None:
+        return split_by_class(train, equal, wanted, seed)
+    if train.paths is None:
+        raise UsageError(f"--group-by would change nothing: {name} holds arrays, which have no paths")
+    groups = joined(equal, path_groups(train.paths, group_by))
+    if np.array_equal(groups, equal):
+        raise UsageError(f"--group-by {group_by!r} would change nothing: it puts each image into a group of its own")
+    return split_by_group(train, groups, wanted, seed)
 
 
 def _duplicate_notes(duplicates: Duplicates) -> Iterable[str]:

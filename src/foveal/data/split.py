@@ -45,6 +45,17 @@ def split_by_class(
     return {name: np.flatnonzero(np.isin(groups, np.concatenate(heads))) for name, heads in chosen.items()}
 
 
+def part_of_each_class(images: Images, fraction: float, seed: int) -> Index:
+    """Positions, in increasing order, of a random part of the images: the nearest whole number to the fraction of each
+    class, but at least one. What a smaller fraction takes, a larger one takes too."""
+    chosen = []
+    for label, count in enumerate(images.counts):
+        places = np.flatnonzero(images.labels == label)
+        order = permutation(stream_key(seed, "fraction", label), count)
+        chosen.append(places[order[: _goal(fraction, count)]])
+    return np.sort(np.concatenate(chosen))
+
+
 def check_fractions(fractions: Sequence[tuple[str, float]]) -> None:
     """Raises UsageError unless each fraction is at least 0 and their sum below 1."""
     for name, fraction in fractions:

@@ -1,7 +1,12 @@
 """Definitions in NumPy of the compute kernels that are no layer, loss or optimizer."""
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
+
+# what is done to an image of a batch, one int32 each; all 0: nothing
+MOVE: Final = ("flip", "dy", "dx", "top", "left", "bottom", "right")
 
 
 def reflect(i: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -22,16 +27,18 @@ def assemble(
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """A batch: images gathered by index, moved and normalised.
 
-    pixels (M, H, W, C), labels (M,), index (N,), moves (N, 3) [flip 0 or 1, dy, dx], scale and shift (C,) →
-    x (N, C, H, W), y (N,).  x[h, w] = pixel[reflect(h + dy), reflect(w' + dx)] · scale + shift with w' = w, or
-    W - 1 - w where flipped. The product of an integer below 256 and a float32 is exact in float64, so this rounds as
-    one fused multiply-add does (but for double rounding, once in about 2²⁹).
+    pixels (M, H, W, C), labels (M,), index (N,), moves (N, 7) [flip 0 or 1, dy, dx, top, left, bottom, right], scale
+    and shift (C,) → x (N, C, H, W), y (N,).  x[h, w] = 0 where top ≤ h < bottom and left ≤ w < right; elsewhere
+    pixel[reflect(h + dy), reflect(w' + dx)] · scale + shift with w' = w, or W - 1 - w where flipped. The product of
+    an integer below 256 and a float32 is exact in float64, so this rounds as one fused multiply-add does (but for
+    double rounding, once in about 2²⁹).
     """
     _, high, wide, _ = pixels.shape
-    flip, dy, dx = moves.astype(np.int64).T[:, :, None]
-    rows = reflect(np.arange(high) + dy, high)
-    across = np.arange(wide)
+    flip, dy, dx, top, left, bottom, right = moves.astype(np.int64).T[:, :, None]
+    down, across = np.arange(high), np.arange(wide)
+    rows = reflect(down + dy, high)
     columns = reflect(np.where(flip != 0, wide - 1 - across, across) + dx, wide)
     images = pixels[index[:, None, None], rows[:, :, None], columns[:, None, :]].astype(np.float64)
     x = (images * scale.astype(np.float64) + shift.astype(np.float64)).astype(np.float32)
+    x[((top <= down) & (down < bottom))[:, :, None] & ((left <= across) & (across < right))[:, None, :]] = 0
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2)), labels[index]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.kernels import REFERENCE
-from foveal.kernels.reference import assemble
+from foveal.kernels.reference import MOVE, assemble
 from foveal.plan.lower import store
 from foveal.plan.program import Argument, Arrays, Buffer, RunInfo, Step, Value
 
@@ -24,7 +24,7 @@ class InputOutput:
         self.losses = Buffer("losses", 1, region="fixed")
         self.result = Buffer("result", 0, 2, region="fixed")
         self.index = Buffer("index", 1, dtype="int64", region="fixed")
-        self.moves = Buffer("moves", 3, dtype="int32", region="fixed")
+        self.moves = Buffer("moves", len(MOVE), dtype="int32", region="fixed")
 
     def assemble_step(
         self, pixels: NDArray[np.uint8], labels: NDArray[np.int32], scale: Floats, shift: Floats, isa: str
@@ -43,7 +43,7 @@ class InputOutput:
 
         def gather(at: Arrays, run: RunInfo) -> None:
             n = run.batch
-            moves = at(self.moves)[: 3 * n].reshape(n, 3)
+            moves = at(self.moves)[: len(MOVE) * n].reshape(n, len(MOVE))
             images, classes = assemble(pixels, labels, at(self.index)[:n], moves, scale, shift)
             store(x, at(x.buffer), images)
             at(self.labels)[:n] = classes

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from foveal.checks import LARGEST, integer, real
 from foveal.errors import ShapeError, UsageError
 from foveal.kernels import resolve_isa, resolve_threads
+from foveal.kernels.reference import MOVE
 from foveal.layers import Sequential, SoftmaxCrossEntropy
 from foveal.layers.base import Layer, Shape
 from foveal.optim import Optimizer
@@ -183,7 +184,7 @@ class Plan:
     def train_on(
         self, source: Source, index: NDArray[np.int64], moves: NDArray[np.int32], lr: float, *, epoch: int, step: int
     ) -> BatchResult:
-        """One update from the images at `index` (N,), moved by `moves` (N, 3) [flip, dy, dx]; one native call."""
+        """One update from the images at `index` (N,), moved by `moves` (N, 7), see `assemble`; one native call."""
         if source.training is None:
             raise UsageError("this plan has no optimizer; give Plan(optimizer=...) to train")
         with self._use():
@@ -194,7 +195,7 @@ class Plan:
         """Loss and logits of the images at `index` (all when None), with running statistics and without dropout."""
         index = np.arange(len(source.pixels)) if index is None else index
         losses, logits = np.empty(len(index), np.float32), np.empty((len(index), self.classes), np.float32)
-        still = np.zeros((self.batch_size, 3), np.int32)
+        still = np.zeros((self.batch_size, len(MOVE)), np.int32)
         for start in range(0, len(index), self.batch_size):
             part = index[start : start + self.batch_size]
             with self._use():
@@ -329,7 +330,7 @@ class Plan:
             raise UsageError("these images are attached to another plan")
         source.check(index, moves, self.batch_size)
         self._memory.array(self._io.index)[: len(index)] = index
-        self._memory.array(self._io.moves)[: 3 * len(index)] = moves.reshape(-1)
+        self._memory.array(self._io.moves)[: moves.size] = moves.reshape(-1)
 
     def _read_logits(self, batch: int) -> Floats:
         return logical(self._logits, self._memory.array(self._logits.buffer), batch)

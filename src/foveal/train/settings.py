@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
 from foveal.checks import LARGEST, SMALLEST, integer, real, switch
+from foveal.data.augment import AUGMENTS, parse_augment
+from foveal.data.groups import pattern_of
 from foveal.errors import UsageError
 from foveal.models import MODELS, Choice, settings_of
 from foveal.optim import OPTIMIZERS, schedules
@@ -20,7 +22,6 @@ from foveal.spelling import did_you_mean
 
 CUSTOM: Final = "custom"  # the model was given as layers, not by name
 AUTO: Final = "auto"  # the model is chosen when the data are known
-AUGMENTS: Final = ("none", "flip", "shift", "standard")
 CLASS_WEIGHTS: Final = ("none", "balanced")
 _MODEL: Final = ("variant", "head", "dropout", "batch_norm", "width")  # settings that only some models take
 RULE: Final = ("momentum", "nesterov", "weight_decay")  # settings that only some optimizers take
@@ -88,11 +89,24 @@ class TrainSettings:
     patience: int | None = _setting(None, "stop after N epochs without a better validation loss", metavar="N")
     batch_size: int | None = _setting(None, "images in one update (128, less for small data)", metavar="N")
     size: int | None = _setting(None, "side of the images in pixels (as they are if at most 64, else 64)", metavar="PX")
-    augment: str = _setting("none", "random changes to the training images; standard is flip and shift", AUGMENTS)
+    augment: str = _setting(
+        "none",
+        "random changes to the training images, several with commas between; standard is flip and shift",
+        AUGMENTS,
+    )
     validation: float | None = _setting(
         None,
         f"part of the training images held back to choose by ({DEFAULT_VALIDATION:g}; 0: none)",
         metavar="FRACTION",
+    )
+    fraction: float | None = _setting(
+        None, "part of the training images to use, of each class (all of them)", metavar="F"
+    )
+    group_by: str | None = _setting(
+        None,
+        "keep images in whose paths REGEX matches the same (its first group in parentheses, or all of it) on one side "
+        "of the split",
+        metavar="REGEX",
     )
     init_from: str | None = _setting(
         None,
@@ -118,6 +132,9 @@ class TrainSettings:
     def _check_choices(self) -> None:
         for field in dataclasses.fields(self):
             value, choices = getattr(self, field.name), field.metadata["choices"]
+            if field.name == "augment":
+                parse_augment(value)
+                continue
             if not choices or value is None or (field.name == "model" and value == CUSTOM):
                 continue
             if value not in choices:
@@ -137,6 +154,9 @@ class TrainSettings:
             self._settle(name, real, above=0, high=LARGEST)
         for name in ("dropout", "momentum", "label_smoothing", "warmup", "validation"):
             self._settle(name, real, 0, 1)
+        self._settle("fraction", real, above=0, below=1)
+        if self.group_by is not None:
+            pattern_of(self.group_by)
         for name in ("nesterov", "skip_bad", "batch_norm"):
             self._settle(name, switch)
         if self.init_from is not None:
@@ -245,6 +265,8 @@ class Options(TypedDict, total=False):
     size: int
     augment: str
     validation: float | None
+    fraction: float | None
+    group_by: str | None
     init_from: str | None
     seed: int
     threads: int | None
