@@ -7,7 +7,7 @@ Makes a virtual environment in a temporary folder, builds the wheel, installs it
     wheel          megabytes of the wheel
     environment    megabytes of all that is installed, without pip and setuptools, which a venv begins with
     build          seconds from the sources to the wheel
-    import         seconds of `import foveal` beyond `import numpy` (median of processes run in turn)
+    import         seconds of `import foveal; foveal.Plan` beyond `import numpy` (median of processes run in turn)
     first batch    seconds from the start of a process to the end of the first training step of LeNet on digits
     step           microseconds of Python in one `Plan.train_step` and one `Plan.train_on`, the native part taken off
 """
@@ -82,7 +82,7 @@ def measure(folder: Path) -> dict[str, float]:
     programs: dict[str, list[list[str]]] = {
         "python": [[python, "-c", "pass"]] * 15,
         "numpy": [[python, "-c", "import numpy"]] * 15,
-        "foveal": [[python, "-c", "import foveal"]] * 15,
+        "foveal": [[python, "-c", "import foveal; foveal.Plan"]] * 15,
         "first": [[python, "-c", FIRST_BATCH, str(folder / f"run-{n}")] for n in range(15)],
     }
     times: dict[str, list[float]] = {name: [] for name in programs}

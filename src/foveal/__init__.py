@@ -8,49 +8,73 @@ run.evaluate(data.test).accuracy; run.predict(["a.jpg"])
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from foveal import models
-from foveal.errors import DataError, DivergedError, FovealError, RunError, ShapeError, UsageError
-from foveal.layers import (
-    GELU,
-    AvgPool2d,
-    BatchNorm,
-    Context,
-    Conv2d,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAvgPool,
-    Layer,
-    LeakyReLU,
-    MaxPool2d,
-    ReLU,
-    Residual,
-    Sequential,
-    Sigmoid,
-    Tanh,
-    layer,
-)
-from foveal.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSProp, Schedule
-from foveal.params import ParamSlot
-from foveal.plan import Plan
-
 if TYPE_CHECKING:
+    from foveal import models
     from foveal.data import Augment, Dataset, Images, Preprocess, load_dataset
+    from foveal.errors import DataError, DivergedError, FovealError, RunError, ShapeError, UsageError
     from foveal.fitting import Watch, fit, resume
+    from foveal.layers import (
+        GELU,
+        AvgPool2d,
+        BatchNorm,
+        Context,
+        Conv2d,
+        Dense,
+        Dropout,
+        Flatten,
+        GlobalAvgPool,
+        Layer,
+        LeakyReLU,
+        MaxPool2d,
+        ReLU,
+        Residual,
+        Sequential,
+        Sigmoid,
+        Tanh,
+        layer,
+    )
     from foveal.metrics import Evaluation
+    from foveal.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSProp, Schedule
+    from foveal.params import ParamSlot
+    from foveal.plan import Plan
     from foveal.run import Prediction, Run, load_run
     from foveal.train import Interrupted, TrainSettings
 
     __version__: str
 
-# what most programs need a moment later: loaded when it is asked for, so that `import foveal` is quick
+# Everything is loaded when it is asked for: the program begins at once, and answers Ctrl-C from its first moment on.
 _LATER: Final = {
     "foveal.data": ("Augment", "Dataset", "Images", "Preprocess", "load_dataset"),
+    "foveal.errors": ("DataError", "DivergedError", "FovealError", "RunError", "ShapeError", "UsageError"),
     "foveal.fitting": ("Watch", "fit", "resume"),
+    "foveal.layers": (
+        "GELU",
+        "AvgPool2d",
+        "BatchNorm",
+        "Context",
+        "Conv2d",
+        "Dense",
+        "Dropout",
+        "Flatten",
+        "GlobalAvgPool",
+        "Layer",
+        "LeakyReLU",
+        "MaxPool2d",
+        "ReLU",
+        "Residual",
+        "Sequential",
+        "Sigmoid",
+        "Tanh",
+        "layer",
+    ),
     "foveal.metrics": ("Evaluation",),
+    "foveal.optim": ("SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Optimizer", "RMSProp", "Schedule"),
+    "foveal.params": ("ParamSlot",),
+    "foveal.plan": ("Plan",),
     "foveal.run": ("Prediction", "Run", "load_run"),
     "foveal.train": ("Interrupted", "TrainSettings"),
 }
+_MODULES: Final = ("errors", "kernels", "layers", "models", "optim", "params", "plan", "rng", "shapes")
 _HOMES: Final = {name: module for module, names in _LATER.items() for name in names}
 
 __all__ = [
@@ -110,6 +134,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = import_module("foveal.run.environment").version()
+    elif name in _MODULES:
+        value = import_module(f"foveal.{name}")
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:
@@ -119,4 +145,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, "__version__"})
+    return sorted({*globals(), *_HOMES, *_MODULES, "__version__"})

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 import click
@@ -70,6 +71,7 @@ def run(arguments: list[str]) -> int:
     """Run a command; returns the exit code. `--traceback` anywhere shows where an error comes from."""
     wants_traceback = "--traceback" in arguments
     arguments = [argument for argument in arguments if argument != "--traceback"]
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):  # a file's name may be no text: it is shown as well as can be
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -77,11 +79,9 @@ def run(arguments: list[str]) -> int:
         result: Any = cli.main(arguments, prog_name="foveal", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:  # the reader of our output has gone: no one is left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):  # the reader of our output has gone; SystemExit is click's word for it
+        _forget_output()
         return 0
-    except SystemExit as stop:  # click's answer to a reader that has gone
-        return stop.code if isinstance(stop.code, int) else 1
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except NO_ARGUMENTS as error:
@@ -102,14 +102,41 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         if wants_traceback:
             raise
+        if error.filename is None:
+            _forget_output()
         return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
     except Exception as error:
         if wants_traceback:
             raise
+        if _was_interrupted(error):
+            return _fail("interrupted", 130)
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return _fail(f"unexpected error, please report it: {what} (add --traceback to see where)", 1)
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"foveal: {' '.join(message.split())}", file=sys.stderr)
+    with suppress(OSError, ValueError):  # nobody is left to tell
+        print(f"foveal: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return code
+
+
+def _open_streams() -> None:
+    """Where the caller has closed stdout or stderr, what would go there goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 (lives as long as the process)
+
+
+def _forget_output() -> None:
+    """What could not be written to stdout is not tried again when the process ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C lies behind an error: one that comes while a library is imported may become another."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
