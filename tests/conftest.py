@@ -15,6 +15,7 @@ ALLOWED = Path(__file__).with_name("allowed_skips.txt")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--data", type=Path, default=None, help="folder with fashion-mnist/, cifar10-jpeg.tar.xz, ...")
+    parser.addoption("--write-errors", action="store_true", help="tests/cli: write docs/errors.md anew")
     parser.addoption("--full", action="store_true", help="tests/bits: train the networks at full width")
 
 

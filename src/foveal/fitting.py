@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from foveal.data import Dataset, Images, load_dataset, load_images
 from foveal.data.sources import digits
-from foveal.errors import DivergedError, RunError, UsageError
+from foveal.errors import DataError, DivergedError, RunError, UsageError
 from foveal.kernels import resolve_isa, resolve_threads
 from foveal.layers import Sequential
 from foveal.models import advice, build, choose
@@ -113,7 +113,11 @@ def fit_settings(
     said += remarks(dataset.class_names, session.class_counts, resolved.class_weight)
     folder = RunFolder.create(dataset.name, run_dir)
     with folder.lock():
-        folder.write_config(config_of(session, source, watch.command))
+        try:
+            folder.write_config(config_of(session, source, watch.command))
+        except RunError:
+            folder.discard()
+            raise
         return _run(session, folder, Progress(seconds=watch.clock() - begun), watch, [*said, *map(Warned, advice(net))])
 
 
@@ -194,9 +198,13 @@ def images_to_judge(run: Run, source: str, *, skip_bad: bool = False) -> tuple[I
 
 def data_to_inspect(settings: TrainSettings, source: str) -> Dataset:
     """The images as a training with these settings would be given them, without the files that cannot be read."""
-    with suppress(UsageError):  # arrays have no files to leave out, and say so
+    try:
         return _load(replace(settings, skip_bad=True), source)
-    return _load(settings, source)
+    except UsageError as refused:  # perhaps only this: arrays have no files to leave out
+        try:
+            return _load(settings, source)
+        except DataError:
+            raise refused from None
 
 
 def _run(session: Session, folder: RunFolder, progress: Progress, watch: Watch, said: Sequence[Event]) -> Run:

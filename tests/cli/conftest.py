@@ -4,21 +4,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command_result import Result
 
 from foveal.cli.app import run as run_command
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command left: exit code and both streams."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

@@ -78,6 +78,14 @@ def test_flags_show(foveal: Callable, flowers: Path) -> None:
     assert facts(foveal, flowers, "--seed", 1)["split"]["seed"] == 1
 
 
+def test_groups_stay_together(foveal: Callable, flowers: Path) -> None:
+    pattern = r"(\d|again|other)\D*$"
+    seen = facts(foveal, flowers, "--group-by", pattern)
+    assert seen["split"]["group_by"] == pattern
+    assert shlex.split(seen["train_command"])[3:5] == ["--group-by", pattern]
+    assert seen["parts"] != facts(foveal, flowers)["parts"]
+
+
 def test_words(foveal: Callable, flowers: Path) -> None:
     result = foveal("inspect", flowers)
     assert (result.code, result.err) == (0, "")

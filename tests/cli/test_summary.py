@@ -38,6 +38,21 @@ def test_layers_of_containers_are_listed_by_place() -> None:
     assert sum(item.parameters for item in facts.values()) == plan.parameter_count
 
 
+@pytest.mark.parametrize("isa", [BEST, "reference"])
+def test_branches_of_residual_blocks(isa: str) -> None:
+    """The block's own work is the addition; its layers stand at their places, as their parameters are named."""
+    body = fv.Sequential(fv.Conv2d(4, 3, padding=1), fv.ReLU())
+    net = fv.Sequential(fv.Residual(body, fv.Conv2d(4, 1)), fv.Flatten(), fv.Dense(2))
+    plan = fv.Plan(net, (1, 6, 6), 8, fv.SGD(), isa=isa)
+    facts = {item.place: item for item in plan.layers()}
+    assert [place for place, item in facts.items() if item.container] == ["0", "0.body", "0.shortcut"]
+    assert {name.rpartition(".")[0] for name in plan.params} <= set(facts)
+    assert (facts["0.shortcut.0"].parameters, facts["0.body.0"].parameters) == (8, 40)
+    assert sum(item.parameters for item in facts.values()) == plan.parameter_count
+    assert sum(item.flops for item in facts.values()) == net.flops((1, 6, 6))
+    assert facts["0"].flops == 4 * 36
+
+
 def test_memory_is_what_the_plan_holds() -> None:
     net = fv.Sequential(fv.Conv2d(16, 3), fv.ReLU(), fv.GlobalAvgPool(), fv.Dense(3))
     trains, predicts = (fv.Plan(net, (3, 10, 10), 32, rule) for rule in (fv.Adam(), None))

@@ -17,7 +17,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -101,6 +101,14 @@ class RunFolder:
         """Refuse other processes while the block runs; raises RunError if one is there already."""
         return locked(self.path)
 
+    def discard(self) -> None:
+        """Remove the folder of a run that could not begin: it holds nothing but its lock."""
+        with suppress(OSError):
+            (self.path / LOCK).unlink()
+            self.path.rmdir()
+            if self.path.parent == RUNS:
+                RUNS.rmdir()  # only if this was to be the first run
+
     def read_config(self) -> dict[str, Any]:
         """config.json. Raises RunError if it is damaged or lacks what a run needs."""
         config = read_json(self.config)
@@ -165,6 +173,8 @@ def _make(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
     except FileExistsError:
+        if not path.parent.is_dir():  # a file is in the way
+            raise RunError(f"cannot create {path}: {path.parent} is a file") from None
         if _abandoned(path):
             return path
         resume = f", or continue it with {RunFolder(path).resume_command}" if RunFolder(path).config.is_file() else ""

@@ -31,7 +31,8 @@ _HEADS: Final = ("Dense", "Conv2d")
 
 @dataclass(frozen=True, eq=False)
 class Initial:
-    """A model to start from. path, sha256: of its file; name: of the network as its run was asked for it, or None."""
+    """A model to start from. path, sha256: of its file, the path as it was given; name: of the network as its run was
+    asked for it, or None."""
 
     model: Model
     path: Path
@@ -48,7 +49,7 @@ class Initial:
         """What config.json keeps of it: enough to go on without the file once there is a checkpoint."""
         preprocess = self.model.preprocess
         return {
-            "path": str(self.path),
+            "path": str(self.path.absolute()),
             "sha256": self.sha256,
             "mean": list(preprocess.mean),
             "deviation": list(preprocess.deviation),
@@ -64,7 +65,7 @@ def read_initial(where: str) -> Initial:
         if not path.is_file():
             raise RunError(f"--init-from: {where} has no {path.name}: no epoch of its training has ended")
     model = read_model(path)
-    return Initial(model, path.absolute(), hashlib.sha256(path.read_bytes()).hexdigest(), name)
+    return Initial(model, path, hashlib.sha256(path.read_bytes()).hexdigest(), name)
 
 
 def initial_again(folder: RunFolder, record: Mapping[str, Any]) -> Initial:
