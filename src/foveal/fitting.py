@@ -22,6 +22,7 @@ from foveal.run.folder import RunFolder
 from foveal.run.model_file import image_shape
 from foveal.run.run import Run, load_run
 from foveal.train.balance import remarks
+from foveal.train.early import refuse_early
 from foveal.train.events import Event, Listener, Noted, Warned
 from foveal.train.initial import Initial, initial_again, normalised_as, read_initial, with_classes
 from foveal.train.interrupt import Interrupted
@@ -92,6 +93,7 @@ def fit_settings(
     elif given := [name for name in RULE if getattr(settings, name) != getattr(TrainSettings, name)]:
         raise UsageError(f"{given[0]} would change nothing beside an optimizer object: give it to the object")
     initial = read_initial(settings.init_from) if settings.init_from is not None else None
+    refuse_early(net, settings)
     dataset, source = _dataset(settings, data, initial)
     said: list[Event] = []
     if initial is not None:

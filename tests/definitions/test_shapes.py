@@ -88,15 +88,55 @@ def test_geometry_of_images_five_by_six(case: str) -> None:
 @pytest.mark.parametrize(
     ("layer", "shape", "words"),
     [
-        (Conv2d(4, 5), (3, 4, 8), "kernel (5, 5) on images (3, 4, 8)"),
-        (MaxPool2d(3, 2, ceil_mode=True), (96, 1, 1), "MaxPool2d of size (3, 3) on images (96, 1, 1)"),
-        (AvgPool2d(2), (8, 1, 4), "a window of 2 does not fit into 1 with padding 0 + 0"),
-        (Conv2d(4, 3), (10,), "takes images (C, H, W), but its input has shape (10,)"),
-        (MaxPool2d(2), (10,), "takes images"),
-        (GlobalAvgPool(), (10,), "takes images"),
-        (Dense(3), (3, 8, 8), "Dense takes vectors (F,)"),
+        (
+            Conv2d(4, 5),
+            (3, 4, 8),
+            "its kernel of 5×5 does not fit into its input, images (C, H, W) of shape (3, 4, 8); use larger images, or "
+            "fewer layers before it that make them smaller",
+        ),
+        (
+            Conv2d(4, (9, 3), padding=(1, 2, 0, 1)),
+            (3, 4, 8),
+            "its kernel of 9×3 does not fit into its input, images (C, H, W) of shape (3, 4, 8), with its padding "
+            "(3, 7, 9); use larger images",
+        ),
+        (
+            MaxPool2d(3, 2, ceil_mode=True),
+            (96, 1, 1),
+            "its window of 3×3 does not fit into its input, images (C, H, W) of shape (96, 1, 1); use larger images",
+        ),
+        (
+            AvgPool2d((5, 2), padding=(1, 0)),
+            (8, 2, 4),
+            "of 5×2 does not fit into its input, images (C, H, W) of shape (8, 2, 4), with its padding (8, 4, 4);",
+        ),
+        (
+            Conv2d(4, 3),
+            (10,),
+            "Conv2d takes images (C, H, W), but its input is a vector of shape (10,); put it before Flatten, "
+            "GlobalAvgPool and Dense",
+        ),
+        (MaxPool2d(2), (10,), "MaxPool2d takes images (C, H, W), but its input is a vector of shape (10,)"),
+        (AvgPool2d(2), (10,), "AvgPool2d takes images (C, H, W), but its input is a vector of shape (10,)"),
+        (GlobalAvgPool(), (10,), "GlobalAvgPool takes images (C, H, W), but its input is a vector of shape (10,)"),
+        (
+            Dense(3),
+            (3, 8, 8),
+            "Dense takes vectors (F,), but its input is images (C, H, W) of shape (3, 8, 8); put Flatten() or "
+            "GlobalAvgPool() before it",
+        ),
     ],
-    ids=["conv_too_large", "max_too_large", "mean_too_large", "conv_vector", "max_vector", "gap_vector", "dense_image"],
+    ids=[
+        "conv_too_large",
+        "conv_padded",
+        "max_too_large",
+        "mean_padded",
+        "conv_vector",
+        "max_vector",
+        "mean_vector",
+        "gap_vector",
+        "dense_image",
+    ],
 )
 def test_what_does_not_fit_is_named(layer: object, shape: tuple[int, ...], words: str) -> None:
     with pytest.raises(ShapeError) as caught:

@@ -361,6 +361,37 @@ def test_a_state_that_does_not_fit_changes_nothing() -> None:
     assert all((value == before[name]).all() for name, value in plan.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        (
+            (fv.Conv2d(4, 3), fv.Dense(3)),
+            r"^layer 1 \(Dense\): Dense takes vectors .* of shape \(4, 6, 6\); put Flatten",
+        ),
+        (
+            (fv.MaxPool2d(4), fv.Sequential(fv.ReLU(), fv.Conv2d(4, 3)), fv.Flatten()),
+            r"^layer 1.1 \(Conv2d\): its kernel",
+        ),
+        (
+            (fv.Residual(fv.Conv2d(4, 3)), fv.Flatten()),
+            r"^layer 0 \(Residual\): its body gives \(4, 6, 6\), its shortcut",
+        ),
+        ((fv.GlobalAvgPool(), fv.MaxPool2d(2)), r"^layer 1 \(MaxPool2d\): MaxPool2d takes images .* of shape \(3,\)"),
+        (
+            (fv.Conv2d(4, 3), fv.ReLU()),
+            r"^the network must end in class scores \(K,\), but layer 1 \(ReLU\), the last, gives images \(C, H, W\) "
+            r"of shape \(4, 6, 6\); put GlobalAvgPool\(\) or Flatten\(\) and then Dense\(classes\) at its end$",
+        ),
+        ((), r"^the network must end in class scores \(K,\), but it leaves images \(C, H, W\) of shape \(3, 8, 8\)"),
+    ],
+    ids=["dense_on_images", "nested", "branches", "pool_on_vectors", "no_scores", "no_layers"],
+)
+def test_layers_that_do_not_fit_are_named_by_place_and_shapes(layers: tuple[fv.Layer, ...], words: str) -> None:
+    with pytest.raises(fv.ShapeError, match=words) as caught:
+        fv.Plan(fv.Sequential(*layers), SHAPE, BATCH)
+    assert "\n" not in str(caught.value)
+
+
 def test_input_shapes_of_any_kind() -> None:
     plan = fv.Plan(small_plan().net, [3, np.int64(8), 8], BATCH)  # type: ignore[arg-type]
     assert plan.input_shape == SHAPE

@@ -254,6 +254,59 @@ def test_a_network_that_does_not_fit_leaves_no_folder(
     assert not (tmp_path / "a").exists()
 
 
+@fv.layer
+class OnlyPortraits(fv.Layer):
+    """Takes images of 5×7 pixels and no others."""
+
+    def out_shape(self, in_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if in_shape[1:] != (7, 5):
+            raise ShapeError(f"takes images of 5×7 pixels, not {in_shape}")
+        return in_shape
+
+    def forward(self, x: Any, params: Any, ctx: Any) -> Any:
+        return x, None
+
+    def backward(self, dy: Any, saved: Any, params: Any, ctx: Any) -> Any:
+        return dy, {}
+
+
+GONE = "there-are-no-such-images"  # reading them would be another error
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "words"),
+    [
+        (fv.Sequential(fv.Conv2d(4, 3), fv.ReLU(), fv.Dense(10)), {}, r"layer 2 \(Dense\): .*\(4, 62, 62\).*no others"),
+        (fv.Sequential(fv.Residual(fv.Conv2d(4, 3, 2, 1)), fv.Flatten(), fv.Dense(2)), {}, r"0 \(Residual\): its body"),
+        (fv.Sequential(fv.Flatten(), fv.Conv2d(4, 3)), {}, r"layer 1 \(Conv2d\): Conv2d takes images"),
+        (fv.Sequential(fv.Conv2d(10, 3)), {}, r"must end in class scores \(K,\), but layer 0 \(Conv2d\)"),
+        (fv.Sequential(fv.Conv2d(4, 9), fv.Flatten(), fv.Dense(2)), {"size": 8}, r"layer 0 .* of shape \(3, 8, 8\)"),
+        ("vgg", {"size": 3}, "images of 3×3 pixels are too small for model vgg; it needs at least 4×4"),
+    ],
+    ids=["dense_on_images", "branches", "convolution_on_vectors", "no_scores", "size", "model_and_size"],
+)  # fmt: skip
+def test_a_network_that_takes_no_image_is_refused_before_any_is_read(
+    tmp_path: Path, net: fv.Sequential | str, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises((ShapeError, UsageError), match=words):
+        fv.fit(net, tmp_path / GONE, run_dir=tmp_path / "run", progress=False, **options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        fv.Sequential(OnlyPortraits(), fv.Flatten(), fv.Dense(10)),
+        fv.Sequential(fv.Conv2d(4, 60), fv.Flatten(), fv.Dense(10)),
+        fv.Sequential(fv.Residual(fv.Conv2d(1, 1), fv.Conv2d(1, 1)), fv.GlobalAvgPool(), fv.Dense(10)),
+    ],
+    ids=["own_layer", "large_images", "any"],
+)
+def test_a_network_that_some_image_might_fit_is_not(tmp_path: Path, net: fv.Sequential) -> None:
+    with pytest.raises(fv.FovealError, match=GONE):
+        fv.fit(net, tmp_path / GONE, run_dir=tmp_path / "run", progress=False)
+
+
 def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exists already"):
         fit(tmp_path)

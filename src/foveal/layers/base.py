@@ -129,10 +129,23 @@ def layer(cls: L) -> L:
 
 
 def need_image(layer_: Layer, in_shape: Shape) -> tuple[int, int, int]:
-    """(C, H, W), or ShapeError naming the layer when the input is not an image."""
+    """(C, H, W), or ShapeError when the input is not an image."""
     if len(in_shape) != 3:
-        raise ShapeError(f"{layer_.kind} takes images (C, H, W), but its input has shape {in_shape}")
+        raise ShapeError(
+            f"{layer_.kind} takes images (C, H, W), but its input is a vector of shape {in_shape}; "
+            f"put it before Flatten, GlobalAvgPool and Dense"
+        )
     return in_shape[0], in_shape[1], in_shape[2]
+
+
+def too_small(what: str, window: tuple[int, int], in_shape: Shape, sides: tuple[int, int, int, int]) -> ShapeError:
+    """The error of a window that does not fit: "its kernel of 5×5 does not fit into images of shape (3, 4, 8)"."""
+    top, bottom, left, right = sides
+    border = f", with its padding {(in_shape[0], in_shape[1] + top + bottom, in_shape[2] + left + right)}"
+    return ShapeError(
+        f"its {what} of {window[0]}×{window[1]} does not fit into its input, images (C, H, W) of shape "
+        f"{in_shape}{border if any(sides) else ''}; use larger images, or fewer layers before it that make them smaller"
+    )
 
 
 def to_json(spec: Any) -> Any:

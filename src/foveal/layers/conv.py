@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from foveal.checks import integer, settle, switch
 from foveal.errors import ShapeError
-from foveal.layers.base import Context, Layer, Params, Shape, Tensor, layer, need_image
+from foveal.layers.base import Context, Layer, Params, Shape, Tensor, layer, need_image, too_small
 from foveal.params import ParamSlot, he_normal, zeros
 from foveal.shapes import Padding, Pair, normalise_padding, output_length, pads, pair
 
@@ -58,8 +58,8 @@ class Conv2d(Layer):
         try:
             rows = output_length(high, self.kernel[0], self.strides[0], top, bottom)
             columns = output_length(wide, self.kernel[1], self.strides[1], left, right)
-        except ShapeError as error:
-            raise ShapeError(f"Conv2d with kernel {self.kernel} on images {in_shape}: {error}") from None
+        except ShapeError:
+            raise too_small("kernel", self.kernel, in_shape, (top, bottom, left, right)) from None
         return (top, bottom, left, right), (rows, columns)
 
     def out_shape(self, in_shape: Shape) -> Shape:

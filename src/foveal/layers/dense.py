@@ -27,7 +27,8 @@ class Dense(Layer):
     def out_shape(self, in_shape: Shape) -> Shape:
         if len(in_shape) != 1:
             raise ShapeError(
-                f"Dense takes vectors (F,), but its input has shape {in_shape}; put Flatten() or GlobalAvgPool() first"
+                f"Dense takes vectors (F,), but its input is images (C, H, W) of shape {in_shape}; "
+                f"put Flatten() or GlobalAvgPool() before it"
             )
         return (self.units,)
 

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from foveal.errors import ShapeError, UsageError
-from foveal.layers.base import Context, Layer, Params, Shape, Tensor, layer, need_image
+from foveal.layers.base import Context, Layer, Params, Shape, Tensor, layer, need_image, too_small
 from foveal.shapes import Pair, output_length, pair
 
 Sides = tuple[int, int, int, int]
@@ -51,15 +51,15 @@ class WindowPool(Layer):
 
         Raises ShapeError if no window fits.
         """
+        _, high, wide = need_image(self, in_shape)
+        down, across = pair(self.padding, "padding", 0)
         sides: list[int] = []
         outputs: list[int] = []
-        for n, k, s, p in zip(
-            need_image(self, in_shape)[1:], self.window, self.strides, pair(self.padding, "padding", 0), strict=True
-        ):
+        for n, k, s, p in zip((high, wide), self.window, self.strides, (down, across), strict=True):
             try:
                 count = output_length(n, k, s, p, p, ceil=self.ceil_mode)
-            except ShapeError as error:
-                raise ShapeError(f"{self.kind} of size {self.window} on images {in_shape}: {error}") from None
+            except ShapeError:
+                raise too_small("window", self.window, in_shape, (down, down, across, across)) from None
             outputs.append(count)
             sides += [p, max(p, (count - 1) * s + k - n - p)]
         return (sides[0], sides[1], sides[2], sides[3]), (outputs[0], outputs[1])

@@ -22,7 +22,20 @@ MODELS: Final[dict[str, Callable[..., Sequential]]] = {
     "resnet": resnet,
 }
 
-__all__ = ["MODELS", "Choice", "advice", "build", "choose", "lenet", "mlp", "nin", "resnet", "settings_of", "vgg"]
+__all__ = [
+    "MODELS",
+    "Choice",
+    "advice",
+    "build",
+    "choose",
+    "lenet",
+    "mlp",
+    "nin",
+    "places",
+    "resnet",
+    "settings_of",
+    "vgg",
+]
 
 
 def settings_of(name: str) -> tuple[str, ...]:
@@ -70,7 +83,7 @@ def _fits(net: Sequential, input_shape: tuple[int, int, int]) -> bool:
 
 def advice(net: Sequential) -> tuple[str, ...]:
     """What may be unwise about a network, one line each."""
-    layers = list(_places(net))
+    layers = list(places(net))
     lines = []
     for position, (place, layer) in enumerate(layers):
         later = [
@@ -86,15 +99,15 @@ def advice(net: Sequential) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _places(net: Sequential, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+def places(net: Sequential, prefix: str = "") -> Iterator[tuple[str, Layer]]:
     """("0", layer), ("1.body.0", layer), …: the layers in order, also those inside a Sequential or a Residual."""
     for position, layer in enumerate(net.layers):
         place = f"{prefix}{position}"
         if isinstance(layer, Sequential):
-            yield from _places(layer, f"{place}.")
+            yield from places(layer, f"{place}.")
         elif isinstance(layer, Residual):
             for name, branch in layer.branches.items():
-                yield from _places(branch, f"{place}.{name}.")
+                yield from places(branch, f"{place}.{name}.")
         else:
             yield place, layer
 

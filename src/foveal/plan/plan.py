@@ -75,7 +75,7 @@ class Plan:
         if optimizer is None and not (self.loss.plain and self.limits == Limits()):
             raise UsageError("settings of loss and norms would change nothing in a plan without an optimizer")
         self.threads, self.isa = resolve_threads(threads), resolve_isa(isa)
-        self.classes = _classes(self.net, self.input_shape)
+        self.classes = classes_of(self.net, self.input_shape)
         self.updates = 0
         self._fuse = fuse
         self._in_use = threading.Lock()
@@ -343,9 +343,13 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _classes(net: Sequential, input_shape: Shape) -> int:
+def classes_of(net: Sequential, input_shape: Shape) -> int:
     """Number of classes; raises ShapeError when layers do not fit or the network does not end in a vector."""
     out = net.out_shape(input_shape)
     if len(out) != 1:
-        raise ShapeError(f"the network must end in class scores (K,), but its output has shape {out}")
+        last = f"layer {len(net.layers) - 1} ({net.layers[-1].kind}), the last, gives" if net.layers else "it leaves"
+        raise ShapeError(
+            f"the network must end in class scores (K,), but {last} images (C, H, W) of shape {out}; "
+            f"put GlobalAvgPool() or Flatten() and then Dense(classes) at its end"
+        )
     return out[0]
