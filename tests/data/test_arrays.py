@@ -102,6 +102,8 @@ def test_npz_conventions(tmp_path: Path, names: tuple[str, ...]) -> None:
         "validation": 0.2,
         "test": None,
         "seed": 0,
+        "group_by": None,
+        "fraction": None,
     }
 
 
