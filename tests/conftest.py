@@ -5,6 +5,7 @@ In CI (environment CI=true) a skip is a failure unless tests/allowed_skips.txt l
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in the background: the children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "peers: compares with other frameworks; run by `make test-peers`")
 
 
