@@ -28,6 +28,7 @@ from foveal.train.initial import Initial, initial_again, normalised_as, read_ini
 from foveal.train.interrupt import Interrupted
 from foveal.train.loop import CHECKPOINT_SECONDS, train
 from foveal.train.progress import progress_listener
+from foveal.train.reading import reading_shown
 from foveal.train.record import changes, check_data, config_of, extended, session_of, settings_of, take_over
 from foveal.train.session import Session
 from foveal.train.settings import AUTO, CUSTOM, DEFAULT_VALIDATION, RULE, Options, TrainSettings, flag
@@ -94,7 +95,7 @@ def fit_settings(
         raise UsageError(f"{given[0]} would change nothing beside an optimizer object: give it to the object")
     initial = read_initial(settings.init_from) if settings.init_from is not None else None
     refuse_early(net, settings)
-    dataset, source = _dataset(settings, data, initial)
+    dataset, source = _dataset(settings, data, initial, watch.progress)
     said: list[Event] = []
     if initial is not None:
         settings, dataset = _as_begun_from(initial, settings, dataset, data)
@@ -156,7 +157,7 @@ def resume(
             progress.finished = ""
         elif progress.finished and _judged(folder, config):
             return load_run(run_dir, threads=threads, isa=isa)
-        dataset = _reloaded(folder, config, settings, data)
+        dataset = _reloaded(folder, config, settings, data, watch.progress)
         begun_with = config.get("init_from")
         initial = initial_again(folder, begun_with) if begun_with and not state else None
         session = session_of(folder, config, dataset, threads, isa, initial)
@@ -169,30 +170,33 @@ def resume(
         return _run(session, folder, progress, watch, list(map(Warned, warnings)))
 
 
-def held_out_images(run: Run, source: str | None = None) -> Images | None:
+def held_out_images(run: Run, source: str | None = None, *, progress: bool = False) -> Images | None:
     """The test part of what a run was trained on, loaded again; None if there is none.
 
-    source: where the data are now, when they have moved. Raises RunError if nobody knows, or the data have changed.
+    source: where the data are now, when they have moved. progress: show on stderr how far reading has come. Raises
+    RunError if nobody knows, or the data have changed.
     """
     if not run.config:
         raise RunError(f"{run.path} is a model without a run folder: it has no test part")
     folder = RunFolder.open(run.path)
     settings = settings_of(folder, run.config)
-    data = _reloaded(folder, run.config, settings, source)
+    data = _reloaded(folder, run.config, settings, source, progress)
     check_data(folder, run.config, data)
     return data.test
 
 
-def images_to_judge(run: Run, source: str, *, skip_bad: bool = False) -> tuple[Images, str]:
+def images_to_judge(run: Run, source: str, *, skip_bad: bool = False, progress: bool = False) -> tuple[Images, str]:
     """Images for `Run.evaluate` from a source: its test part if it comes with one, else all; and a remark, or "".
 
     Where the source is what the run was trained on and a test part was drawn from, only that part is given.
     """
-    images, fingerprint = load_images(source, run.model.preprocess, run.class_names, skip_bad=skip_bad)
+    preprocess, names = run.model.preprocess, run.class_names
+    with reading_shown(sys.stderr if progress else None) as told:
+        images, fingerprint = load_images(source, preprocess, names, skip_bad=skip_bad, progress=told)
     begun: dict[str, Any] = run.config.get("data", {})
     if fingerprint != begun.get("fingerprint") or "test" in begun["split"]["given"]:
         return images, ""
-    own = held_out_images(run, source) if "test" in begun["split"]["drawn"] else None
+    own = held_out_images(run, source, progress=progress) if "test" in begun["split"]["drawn"] else None
     if own is None:
         return images, "the model was trained on these images: this says little of others"
     return own, f"the model was trained on images of {source}: judged on its test part alone"
@@ -201,10 +205,10 @@ def images_to_judge(run: Run, source: str, *, skip_bad: bool = False) -> tuple[I
 def data_to_inspect(settings: TrainSettings, source: str) -> Dataset:
     """The images as a training with these settings would be given them, without the files that cannot be read."""
     try:
-        return _load(replace(settings, skip_bad=True), source)
+        return _load(replace(settings, skip_bad=True), source, True)
     except UsageError as refused:  # perhaps only this: arrays have no files to leave out
         try:
-            return _load(settings, source)
+            return _load(settings, source, True)
         except DataError:
             raise refused from None
 
@@ -247,10 +251,12 @@ def _check_model(folder: RunFolder, progress: Progress) -> None:
         raise RunError(f"{folder.model} {what} that this run wrote after epoch {progress.best_epoch}; train anew")
 
 
-def _dataset(settings: TrainSettings, data: Source, initial: Initial | None) -> tuple[Dataset, str | None]:
+def _dataset(
+    settings: TrainSettings, data: Source, initial: Initial | None, progress: bool
+) -> tuple[Dataset, str | None]:
     """The data and where they can be loaded from again. Raises UsageError for a setting that would change nothing."""
     if not isinstance(data, Dataset):
-        dataset = _load_as(initial.size, settings, data) if initial else _load(settings, data)
+        dataset = _load_as(initial.size, settings, data, progress) if initial else _load(settings, data, progress)
         if settings.validation and "validation" in dataset.split.given:
             raise UsageError("--validation would change nothing: the data come with a validation part")
         if isinstance(data, tuple):
@@ -272,30 +278,37 @@ def _as_begun_from(
     return replace(settings, size=dataset.preprocess.height), dataset  # so that the images are loaded so again
 
 
-def _load_as(size: int | None, settings: TrainSettings, source: str | os.PathLike[str] | tuple[Any, Any]) -> Dataset:
+def _load_as(
+    size: int | None, settings: TrainSettings, source: str | os.PathLike[str] | tuple[Any, Any], progress: bool
+) -> Dataset:
     """Image files at another model's size unless a size is given; arrays as they are."""
     if settings.size is None and size is not None:
         with suppress(UsageError):  # arrays are not resized
-            return _load(replace(settings, size=size), source)
-    return _load(settings, source)
+            return _load(replace(settings, size=size), source, progress)
+    return _load(settings, source, progress)
 
 
-def _load(settings: TrainSettings, source: str | os.PathLike[str] | tuple[Any, Any]) -> Dataset:
+def _load(settings: TrainSettings, source: str | os.PathLike[str] | tuple[Any, Any], progress: bool) -> Dataset:
     validation = DEFAULT_VALIDATION if settings.validation is None else settings.validation
     where = source if isinstance(source, (tuple, str)) else Path(source)
-    return load_dataset(
-        where, validation=validation, size=settings.size, seed=settings.seed, fraction=settings.fraction,
-        group_by=settings.group_by, skip_bad=settings.skip_bad, threads=settings.threads,
-    )  # fmt: skip
+    with reading_shown(sys.stderr if progress else None) as told:
+        return load_dataset(
+            where, validation=validation, size=settings.size, seed=settings.seed, fraction=settings.fraction,
+            group_by=settings.group_by, skip_bad=settings.skip_bad, threads=settings.threads, progress=told,
+        )  # fmt: skip
 
 
-def _reloaded(folder: RunFolder, config: dict[str, Any], settings: TrainSettings, given: Source | None) -> Dataset:
+def _reloaded(
+    folder: RunFolder, config: dict[str, Any], settings: TrainSettings, given: Source | None, progress: bool
+) -> Dataset:
     """The data of a run, from where they are said to be now, or else were then, normalised as then."""
-    data = _loaded_again(folder, config, settings, given)
+    data = _loaded_again(folder, config, settings, given, progress)
     return normalised_as(data, config["init_from"]) if config.get("init_from") else data
 
 
-def _loaded_again(folder: RunFolder, config: dict[str, Any], settings: TrainSettings, given: Source | None) -> Dataset:
+def _loaded_again(
+    folder: RunFolder, config: dict[str, Any], settings: TrainSettings, given: Source | None, progress: bool
+) -> Dataset:
     if isinstance(given, Dataset):
         return given
     source = config["data"]["source"]
@@ -303,7 +316,7 @@ def _loaded_again(folder: RunFolder, config: dict[str, Any], settings: TrainSett
         raise RunError(f"{folder.path} was given its data from Python and cannot load them again: give them anew")
     if given is None and source != digits.NAME and not Path(source).exists():
         raise RunError(f"the data of {folder.path} are no longer at {source}: put them back, or say where they are now")
-    return _load(settings, source if given is None else given)
+    return _load(settings, source if given is None else given, progress)
 
 
 def _judged(folder: RunFolder, config: dict[str, Any]) -> bool:

@@ -91,6 +91,12 @@ def test_many_copies_of_one_image_are_one_image() -> None:
         split_by_class(images, equal_groups(images.pixels), [("test", 0.1)], 0)
 
 
+def test_a_class_of_copies_of_another_class() -> None:
+    images = images_of([0] * 10 + [1] * 10, list(range(10)) * 2)
+    with pytest.raises(DataError, match="every image of class '1' is equal to one of another class: mend the labels"):
+        split_by_class(images, equal_groups(images.pixels), [("test", 0.1)], 0)
+
+
 def test_fractions_that_leave_nothing() -> None:
     images = images_of([0, 1] * 5, list(range(10)))
     with pytest.raises(UsageError, match=r"test 0\.6 \+ validation 0\.4 leaves nothing"):

@@ -42,11 +42,11 @@ def evaluate(
     if data is None and skip_bad:
         raise UsageError("--skip-bad would change nothing without DATA: the run reads its own images as it did then")
     if data is None:
-        images = held_out_images(loaded)
+        images = held_out_images(loaded, progress=True)
         if images is None:
             raise RunError(f"{run} has no test part; say what to judge it on: foveal evaluate {run} DATA")
     else:
-        images, remark = images_to_judge(loaded, data, skip_bad=skip_bad)
+        images, remark = images_to_judge(loaded, data, skip_bad=skip_bad, progress=True)
         if remark:
             note(remark)
     evaluation = loaded.evaluate(images)

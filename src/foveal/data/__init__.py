@@ -3,8 +3,10 @@
 images.py      Images, Dataset, Split: what the rest of foveal sees
 load.py        load_dataset: read, check, split
 sources/       one file per kind of source
-decode.py      image files → pixels           cache.py       decoded pixels kept on disk
-preprocess.py  size and normalisation         split.py       drawing parts by class, finding equal images
+decode.py      one image file → pixels        jpeg.py        the short way for plain JPEGs
+pipeline.py    many files → one array         cache.py       decoded pixels kept on disk
+preprocess.py  size and normalisation         duplicates.py  images that are equal
+split.py       drawing parts by class         groups.py      drawing parts by groups that stay together
 augment.py     random moves of an image       batches.py     order, bounds and assembly of batches
 """
 

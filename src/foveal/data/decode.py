@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.data.jpeg import decode_plain, plain_jpeg
 from foveal.data.preprocess import Preprocess
 from foveal.errors import DataError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image  # Pillow is imported where images are decoded, so that `import foveal` is quick
 
 DEFAULT_SIDE: Final = 64
+_SMALL: Final = 1 << 20  # bytes of a file that is read at once
 _ORIENTATION: Final = 0x0112  # the EXIF tag
 _GREY_MODES: Final = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 # EXIF orientation → name of the Pillow transposition that undoes it
@@ -94,21 +96,51 @@ def decode_image(path: str | Path, preprocess: Preprocess) -> NDArray[np.uint8]:
 
 def read_picture(file: Path | bytes, wanted: Wanted) -> Picture:
     """Decode one file, or the bytes of one. Raises whatever Pillow raises."""
+    if isinstance(file, Path):
+        with file.open("rb") as stream:
+            data = stream.read(_SMALL + 1)
+        if len(data) > _SMALL:
+            return _opened(file, wanted)
+        file = data
+    return _short_way(file, wanted) or _opened(file, wanted)
+
+
+def _short_way(data: bytes, wanted: Wanted) -> Picture | None:
+    """A plain small JPEG that need not be shrunk while it is decoded."""
+    plain = plain_jpeg(data)
+    if plain is None:
+        return None
+    mode, *own = plain
+    geometry = _geometry(wanted, (own[0], own[1]), 1 if mode == "L" else 3)
+    if min(own) >= 2 * _room(geometry) or (image := decode_plain(data, *plain)) is None:
+        return None
+    return Picture(_finished(image, geometry), own[0], own[1], "JPEG", mode)
+
+
+def _opened(file: Path | bytes, wanted: Wanted) -> Picture:
     from PIL import Image
 
     with Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
         own, mode = _upright_size(image), image.mode
         geometry = _geometry(wanted, own, 1 if mode in _GREY_MODES else 3)
-        # libjpeg shrinks by 2, 4 or 8 while decoding; twice the final size is left for the resampling to work on
-        room = 2 * max(geometry.height, geometry.width)
+        room = _room(geometry)
         if min(image.size) >= 2 * room:
             image.draft(None, (room, room))
         image.load()
-        flat = _over_white(_eight_bits(_turn(image)))
-        kind = "L" if geometry.channels == 1 else "RGB"
-        fitted = fit(flat if flat.mode == kind else flat.convert(kind), geometry)
-        pixels = np.frombuffer(fitted.tobytes(), np.uint8).reshape(geometry.height, geometry.width, geometry.channels)
+        pixels = _finished(_over_white(_eight_bits(_turn(image))), geometry)
         return Picture(pixels, *own, image.format or "", mode)
+
+
+def _room(geometry: Geometry) -> int:
+    """libjpeg shrinks by 2, 4 or 8 while decoding; twice the final size is left for the resampling to work on."""
+    return 2 * max(geometry.height, geometry.width)
+
+
+def _finished(image: "Image", geometry: Geometry) -> NDArray[np.uint8]:
+    """Upright, opaque 8-bit pixels → (H, W, C)."""
+    kind = "L" if geometry.channels == 1 else "RGB"
+    fitted = fit(image if image.mode == kind else image.convert(kind), geometry)
+    return np.frombuffer(fitted.tobytes(), np.uint8).reshape(geometry.height, geometry.width, geometry.channels)
 
 
 def fit(image: "Image", geometry: Geometry) -> "Image":

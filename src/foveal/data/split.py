@@ -28,6 +28,8 @@ def split_by_class(
     sizes = np.bincount(groups, minlength=len(groups))
     for label, class_name in enumerate(images.class_names):
         heads = np.flatnonzero((sizes > 0) & (images.labels == label))
+        if not len(heads) and (images.labels == label).any():
+            raise DataError(f"every image of class {class_name!r} is equal to one of another class: mend the labels")
         if len(heads) <= len(parts):
             raise DataError(
                 f"class {class_name!r} has {len(heads)} different image{'s' * (len(heads) != 1)}, "

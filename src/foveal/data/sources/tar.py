@@ -106,8 +106,7 @@ def _adds_up(head: bytes) -> bool:
     except ValueError:
         return False
     total = sum(head) - sum(head[148:156]) + 8 * 32
-    signed = total - 256 * sum(byte > 127 for byte in (*head[:148], *head[156:]))
-    return expected in (total, signed)
+    return expected == total or expected == total - 256 * sum(byte > 127 for byte in (*head[:148], *head[156:]))
 
 
 def _size(stream: Unpacked, head: bytes, said: dict[str, str]) -> int:
