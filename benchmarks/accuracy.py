@@ -109,7 +109,7 @@ def _augmented(x: Any, settings: TrainSettings) -> Any:
     import torch
     from torch.nn.functional import pad
 
-    augment, (count, _, high, wide) = parse_augment(settings.augment or "none"), x.shape
+    augment, (count, _, high, wide) = parse_augment(settings.augment), x.shape
     if augment.flip:
         x = torch.where(torch.rand(count, 1, 1, 1) < 0.5, x.flip(3), x)
     if augment.shift:
@@ -137,8 +137,7 @@ def main(data: str, only: str | None, seeds: int, **given: Any) -> None:
     if settings.model == AUTO:
         settings = settings.with_model(choose(image_shape(dataset.preprocess), len(dataset.train)))
     rate = OPTIMIZERS[settings.optimizer](**settings.optimizer_arguments()).default_lr
-    side = min(dataset.preprocess.height, dataset.preprocess.width)
-    settings = settings.resolved(train_count=len(dataset.train), side=side, default_lr=rate)
+    settings = settings.resolved(train_count=len(dataset.train), default_lr=rate)
     # the last epoch counts on both sides: foveal would keep the best by validation
     dataset = dataclasses.replace(dataset, validation=None)
     for name in [only] if only else list(SIDES):

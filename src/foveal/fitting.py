@@ -31,7 +31,7 @@ from foveal.train.progress import progress_listener
 from foveal.train.reading import reading_shown
 from foveal.train.record import changes, check_data, config_of, extended, session_of, settings_of, take_over
 from foveal.train.session import Session
-from foveal.train.settings import AUTO, CUSTOM, DEFAULT_VALIDATION, RULE, Options, TrainSettings, default_augment, flag
+from foveal.train.settings import AUTO, CUSTOM, DEFAULT_VALIDATION, RULE, Options, TrainSettings, flag
 
 Source = str | os.PathLike[str] | Dataset | tuple[Any, Any]  # the last: arrays (x, y)
 
@@ -110,12 +110,7 @@ def fit_settings(
             said.append(Noted(str(choice)))
         arguments = settings.model_arguments()
         net = build(settings.model, len(dataset.class_names), input_shape=shape, **arguments)
-    count, side = len(dataset.train), min(dataset.preprocess.height, dataset.preprocess.width)
-    if settings.augment is None and default_augment(side) != "none":
-        said.append(
-            Noted(f"--augment {default_augment(side)}: what is trained on is moved a little, each time elsewhere")
-        )
-    resolved = settings.resolved(train_count=count, side=side, default_lr=optimizer.default_lr)
+    resolved = settings.resolved(train_count=len(dataset.train), default_lr=optimizer.default_lr)
     session = Session(net, optimizer, resolved, dataset, initial=initial)
     said += [Noted(session.beginning)] if session.beginning else []
     said += remarks(dataset.class_names, session.class_counts, resolved.class_weight)

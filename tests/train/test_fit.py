@@ -59,9 +59,7 @@ def test_auto_chooses_says_why_and_writes_down_what_it_chose(tmp_path: Path) -> 
     data = (images, np.arange(1200) % 3)
     run = fv.fit("auto", data, run_dir=tmp_path / "a", steps=1, batch_size=8, progress=False, listeners=[events.append])
     said = [event.message for event in events if isinstance(event, Noted)]
-    assert said[0] == "--model lenet: there are fewer than 1,000 images to train on (960)"
-    assert said[1].startswith("--augment shift: ")
-    assert (len(said), run.config["settings"]["augment"]) == (2, "shift")
+    assert said == ["--model lenet: there are fewer than 1,000 images to train on (960)"]
     assert (run.config["settings"]["model"], run.config["settings"]["width"]) == ("lenet", None)
     more = (np.concatenate([images, images[::-1]]), np.arange(2400) % 3)
     run = fv.fit("auto", more, run_dir=tmp_path / "b", steps=1, batch_size=8, progress=False)

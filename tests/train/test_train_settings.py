@@ -101,17 +101,10 @@ def test_numbers_are_normalised() -> None:
     assert type(settings.lr) is float
 
 
-@pytest.mark.parametrize(("side", "augment"), [(8, "none"), (15, "none"), (16, "shift"), (64, "shift")])
-def test_images_are_shifted_unless_they_are_tiny(side: int, augment: str) -> None:
-    assert TrainSettings().resolved(train_count=100, side=side, default_lr=1.0).augment == augment
-    given = TrainSettings(augment="flip").resolved(train_count=100, side=side, default_lr=1.0)
-    assert given.augment == "flip"
-
-
 def test_resolved_decides_what_was_left_open() -> None:
-    settings = TrainSettings().resolved(train_count=60000, side=28, default_lr=0.05)
+    settings = TrainSettings().resolved(train_count=60000, default_lr=0.05)
     assert (settings.lr, settings.epochs, settings.batch_size) == (0.05, 10, 128)
-    assert TrainSettings(steps=5).resolved(train_count=9, side=28, default_lr=1.0).epochs is None
+    assert TrainSettings(steps=5).resolved(train_count=9, default_lr=1.0).epochs is None
 
 
 @pytest.mark.parametrize(("count", "size"), [(60000, 128), (4096, 128), (4095, 64), (1437, 32), (1023, 16), (10, 16)])
@@ -120,7 +113,7 @@ def test_batch_size_leaves_32_batches_an_epoch(count: int, size: int) -> None:
 
 
 def test_batch_is_never_larger_than_the_data() -> None:
-    assert TrainSettings(batch_size=500).resolved(train_count=10, side=28, default_lr=1.0).batch_size == 10
+    assert TrainSettings(batch_size=500).resolved(train_count=10, default_lr=1.0).batch_size == 10
 
 
 def test_a_saved_setting_that_is_unknown_is_named() -> None:

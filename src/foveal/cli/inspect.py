@@ -7,7 +7,7 @@ import click
 
 from foveal.cli.options import json_option, settings_options
 from foveal.cli.output import percent, plain, print_json, table
-from foveal.train.settings import TrainSettings, default_augment, flag
+from foveal.train.settings import TrainSettings, flag
 
 if TYPE_CHECKING:
     from foveal.data import Dataset
@@ -68,7 +68,6 @@ def _facts(dataset: "Dataset", choice: "Choice", command: str) -> dict[str, Any]
         "imbalance": _imbalance(dataset)[0],
         "notes": list(dataset.notes),
         "data_fingerprint": dataset.fingerprint,
-        "augment": default_augment(min(preprocess.height, preprocess.width)),
         "model": {"name": choice.model, "settings": dict(choice.settings), "reason": choice.reason},
         "train_command": command,
     }
@@ -91,10 +90,7 @@ def _lines(dataset: "Dataset", choice: "Choice", command: str) -> list[str]:
         lines += [f"sizes        {sizes}", f"kinds        {_tally(files.formats)}; {_tally(files.modes)}"]
     lines += [f"balance      {_imbalance(dataset)[1]}", *_unreadable(dataset), *_duplicates(dataset)]
     lines += [f"note         {plain(note)}" for note in dataset.notes if not note.startswith(_SAID)]
-    lines.append(f"model        {choice}")
-    if (augment := default_augment(min(preprocess.height, preprocess.width))) != "none":
-        lines.append(f"augment      --augment {augment}")
-    return [*lines, "", f"train with   {command}"]
+    return [*lines, f"model        {choice}", "", f"train with   {command}"]
 
 
 _SAID: Final = ("left out, unreadable", "exact duplicates")  # what stands here in more words

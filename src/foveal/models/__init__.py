@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from foveal.errors import ShapeError, UsageError
 from foveal.layers import BatchNorm, Dropout, Layer, Residual, Sequential
-from foveal.models.choice import SMALL_SIDE, Choice, choose
+from foveal.models.choice import Choice, choose
 from foveal.models.lenet import lenet
 from foveal.models.mlp import mlp
 from foveal.models.nin import nin
@@ -24,7 +24,6 @@ MODELS: Final[dict[str, Callable[..., Sequential]]] = {
 
 __all__ = [
     "MODELS",
-    "SMALL_SIDE",
     "Choice",
     "advice",
     "build",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-SMALL_SIDE: Final = 16  # pixels: below it, poolings leave nothing for a deep network to look at, and a shift moves much
+SMALL_SIDE: Final = 16  # pixels: below it, poolings leave nothing for a deep network to look at
 FEW_IMAGES: Final = 1000  # below it, running statistics and a deep network have too few steps to settle
 
 

@@ -42,7 +42,7 @@ class Session:
         patient_from: int = 0,
         initial: Initial | None = None,
     ) -> None:
-        if settings.lr is None or settings.batch_size is None or settings.augment is None:
+        if settings.lr is None or settings.batch_size is None:
             raise UsageError("the settings must be resolved before a session begins")
         self.optimizer, self.settings, self.data = optimizer, settings, data
         self.lr, self.batch_size = settings.lr, settings.batch_size

@@ -16,7 +16,7 @@ from foveal.checks import LARGEST, SMALLEST, integer, real, switch
 from foveal.data.augment import AUGMENTS, parse_augment
 from foveal.data.groups import pattern_of
 from foveal.errors import UsageError
-from foveal.models import MODELS, SMALL_SIDE, Choice, settings_of
+from foveal.models import MODELS, Choice, settings_of
 from foveal.optim import OPTIMIZERS, schedules
 from foveal.spelling import did_you_mean
 
@@ -89,10 +89,9 @@ class TrainSettings:
     patience: int | None = _setting(None, "stop after N epochs without a better validation loss", metavar="N")
     batch_size: int | None = _setting(None, "images in one update (128, less for small data)", metavar="N")
     size: int | None = _setting(None, "side of the images in pixels (as they are if at most 64, else 64)", metavar="PX")
-    augment: str | None = _setting(
-        None,
-        "random changes to the training images, several with commas between; standard is flip and shift "
-        f"(shift; none for images of less than {SMALL_SIDE} pixels)",
+    augment: str = _setting(
+        "none",
+        "random changes to the training images, several with commas between; standard is flip and shift",
         AUGMENTS,
     )
     validation: float | None = _setting(
@@ -133,7 +132,7 @@ class TrainSettings:
     def _check_choices(self) -> None:
         for field in dataclasses.fields(self):
             value, choices = getattr(self, field.name), field.metadata["choices"]
-            if field.name == "augment" and value is not None:
+            if field.name == "augment":
                 parse_augment(value)
                 continue
             if not choices or value is None or (field.name == "model" and value == CUSTOM):
@@ -195,18 +194,17 @@ class TrainSettings:
         if self.nesterov and self.momentum == 0:
             raise UsageError("--nesterov needs a --momentum above 0")
 
-    def resolved(self, *, train_count: int, side: int, default_lr: float) -> "TrainSettings":
-        """The same settings with lr, epochs, batch_size and augment decided, for `train_count` images.
+    def resolved(self, *, train_count: int, default_lr: float) -> "TrainSettings":
+        """The same settings with lr, epochs and batch_size decided, for `train_count` images.
 
         Batch size: 128, halved while an epoch would have fewer than 32 batches, but not below 16 (nor above the
-        number of images). side: of the images, the shorter one, in pixels.
+        number of images).
         """
         return dataclasses.replace(
             self,
             lr=self.lr if self.lr is not None else default_lr,
             epochs=self.epochs if self.epochs is not None or self.steps is not None else DEFAULT_EPOCHS,
             batch_size=min(self.batch_size or default_batch_size(train_count), max(train_count, 1)),
-            augment=self.augment if self.augment is not None else default_augment(side),
         )
 
     def with_model(self, choice: Choice) -> "TrainSettings":
@@ -265,7 +263,7 @@ class Options(TypedDict, total=False):
     patience: int | None
     batch_size: int
     size: int
-    augment: str | None
+    augment: str
     validation: float | None
     fraction: float | None
     group_by: str | None
@@ -282,11 +280,6 @@ def default_batch_size(train_count: int) -> int:
     while size > 16 and train_count < 32 * size:
         size //= 2
     return size
-
-
-def default_augment(side: int) -> str:
-    """Shifts, which leave letters and digits what they are, as flips do not; none where one pixel is much of a side."""
-    return "shift" if side >= SMALL_SIDE else "none"
 
 
 def _model_settings(model: str) -> tuple[str, ...]:
