@@ -92,6 +92,23 @@ def test_all_but_the_head_is_taken_over(first: Run, few: fv.Dataset, tmp_path: P
     assert record["settings"]["model"] == "lenet"
 
 
+def test_as_many_other_classes_get_a_new_head_too(first: Run, tmp_path: Path) -> None:
+    renamed = load_dataset(digits(0, 6), validation=0, test=0)
+    names = ("f", "e", "d", "c", "b", "a")
+    renamed = dataclasses.replace(
+        renamed, class_names=names, train=dataclasses.replace(renamed.train, class_names=names)
+    )
+    notes: list[Any] = []
+    begun = fit(renamed, tmp_path / "a", init_from=first.path, lr=1e-30, steps=1, listeners=[notes.append])
+    scratch = fit(renamed, tmp_path / "b", "lenet", lr=1e-30, steps=1)
+    for name, value in begun.model.weights.items():
+        source = scratch if name.startswith("9.") else first
+        np.testing.assert_allclose(value, source.model.weights[name], rtol=0, atol=1e-25)
+    assert next(event.message for event in notes if isinstance(event, Noted)).startswith(
+        "weights of all layers but layer 9 (Dense), new for other classes, from "
+    )
+
+
 @pytest.mark.parametrize("isa", [isa for isa in available_isas() if isa not in ("baseline", "reference")])
 def test_the_same_bits(first: Run, few: fv.Dataset, tmp_path: Path, isa: str) -> None:
     runs = [

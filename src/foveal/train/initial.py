@@ -1,7 +1,8 @@
 """Starting from another model (`--init-from`): its weights where the names and shapes agree, a new head where not.
 
 Every parameter is taken over by name. Only the head, that is the last Dense or Conv2d, may differ, and only in the
-number of classes: it then begins as it would without the other model. Anything else that does not fit is refused.
+number of classes. For other classes, as many or not, it begins as it would without the other model: what told cats from
+dogs does not tell roses from tulips. Anything else that does not fit is refused.
 
 The images are normalised with the other model's mean and deviation, not with those of the new training images: the
 first layer learnt its weights for inputs made that way, so the network starts out as exactly the function it was (with
@@ -14,7 +15,7 @@ The trained weights are a function of data, settings, seed and that other model,
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -111,8 +112,8 @@ def _with_outputs(layer: Layer, classes: int) -> Layer | None:
     return None
 
 
-def start_from(plan: Plan, initial: Initial) -> str:
-    """Put the other model's weights into a plan; returns what to tell of it.
+def start_from(plan: Plan, initial: Initial, class_names: Sequence[str]) -> str:
+    """Put the other model's weights into a plan for `class_names`; returns what to tell of it.
 
     Raises ShapeError, naming the layer and both shapes, if they do not fit.
     """
@@ -121,11 +122,12 @@ def start_from(plan: Plan, initial: Initial) -> str:
     places = {name.rpartition(".")[0]: entry.init_key[0] for name, entry in entries.items()}
     may_differ = list(places)[list(places).index(head) :] if head else []  # the head and what normalises its scores
     classes = len(initial.model.class_names)
+    same = tuple(class_names) == tuple(initial.model.class_names)
     new: set[str] = set()
     for name, entry in entries.items():
         place, _, slot = name.rpartition(".")
         shape, other = entry.slot.shape, theirs[name].shape if name in theirs else None
-        if shape == other:
+        if shape == other and (same or place not in may_differ or shape[:1] != (classes,)):
             continue
         if place in may_differ and other is not None and shape == (plan.classes, *other[1:]) and other[0] == classes:
             new.add(place)
@@ -151,7 +153,8 @@ def _note(initial: Initial, new: list[str], classes: int, before: int) -> str:
     kept = "all layers"
     if new:
         layers = f"layer{'s' * (len(new) > 1)} {', '.join(sorted(new))}"
-        kept = f"all layers but {layers}, new for {classes} classes instead of {before}"
+        why = f"{classes} classes instead of {before}" if classes != before else "other classes"
+        kept = f"all layers but {layers}, new for {why}"
     return (
         f"weights of {kept}, from {initial.path} (sha256 {initial.sha256[:12]}); images are normalised as that model's"
     )

@@ -64,7 +64,7 @@ class Session:
                 f"the network has {self.plan.classes} outputs, but the data {len(data.class_names)} classes"
             )
         self.initial = initial
-        self.beginning = start_from(self.plan, initial) if initial is not None else ""
+        self.beginning = start_from(self.plan, initial, data.class_names) if initial is not None else ""
         self.class_shares = tuple(count / self.train_count for count in self.class_counts)
         scale, shift = data.preprocess.scale, data.preprocess.shift
         self._train = self.plan.attach(data.train.pixels, data.train.labels, scale, shift)
