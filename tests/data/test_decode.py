@@ -103,6 +103,12 @@ def test_sixteen_bits(tmp_path: Path, name: str) -> None:
     assert expected.tolist() == [[0, 0, 1, 1], [128, 254, 255, 255]]
 
 
+def test_sixteen_bits_with_a_transparent_value(tmp_path: Path) -> None:
+    values = np.array([[1000, 1001, 1000, 65535]], np.uint16)
+    path = saved(tmp_path, Image.fromarray(values), transparency=1000)
+    assert decode_image(path, like(1, 4, 1))[..., 0].tolist() == [[255, 4, 255, 255]]
+
+
 def test_sixteen_bits_beyond_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(np.array([[1 << 20]], np.int32)), "deep.tif")
     with pytest.raises(DataError, match=r"deep\.tif cannot be read: its pixels have more than 16 bits"):
@@ -136,6 +142,17 @@ def test_exif_orientation_of_a_jpeg(tmp_path: Path, orientation: int) -> None:
     path = saved(tmp_path, stored, "photo.jpg", exif=exif(orientation), quality=95, subsampling=0)
     assert (read_picture(path, None).width, read_picture(path, None).height) == (48, 32)
     np.testing.assert_allclose(decode_image(path, like(32, 48, 3)).astype(int), upright, atol=40)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.webp"])
+def test_orientation_in_xmp_alone(tmp_path: Path, name: str) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    stored = Image.new("RGB", (48, 32), (255, 0, 0))
+    stored.paste((0, 0, 255), (0, 0, 16, 32))  # blue at the left, which is the top when upright
+    picture = read_picture(saved(tmp_path, stored, name, xmp=xmp), None)
+    assert (picture.width, picture.height) == (32, 48)
+    assert (picture.pixels[:12, :, 2] > 200).all()
+    assert (picture.pixels[20:, :, 0] > 200).all()
 
 
 @pytest.mark.parametrize("mode", ["YCbCr", "LAB", "HSV"])

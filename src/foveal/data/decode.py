@@ -1,6 +1,6 @@
 """One image file → uint8 pixels, by Pillow, the same for training and for prediction.
 
-The order: open (a large JPEG at reduced scale), turn as EXIF says, 16-bit grey → 8 bit, transparency over white,
+The order: open (a large JPEG at reduced scale), turn as EXIF or XMP says, 16-bit grey → 8 bit, transparency over white,
 colours as wanted, the largest centred part of the wanted shape resized to the wanted size (that is: the shorter side
 resized, then the centre cut out).
 """
@@ -174,7 +174,7 @@ def _upright_size(image: "Image") -> tuple[int, int]:
 
 
 def _orientation(image: "Image") -> int:
-    if "exif" not in image.info:  # asking for EXIF otherwise makes Pillow decode a whole PNG
+    if not {"exif", "xmp"} & image.info.keys():  # asking for EXIF otherwise makes Pillow decode a whole PNG
         return 1
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
@@ -203,6 +203,9 @@ def _eight_bits(image: "Image") -> "Image":
     scaled *= 255
     scaled += 32767
     scaled //= 65535
+    clear = image.info.get("transparency")  # one of the 16-bit values, in a PNG
+    if isinstance(clear, int):
+        scaled[values == clear] = 255
     return Image.fromarray(scaled.astype(np.uint8))
 
 
