@@ -170,16 +170,19 @@ def resume(
         return _run(session, folder, progress, watch, list(map(Warned, warnings)))
 
 
-def held_out_images(run: Run, source: str | None = None, *, progress: bool = False) -> Images | None:
+def held_out_images(
+    run: Run, source: str | None = None, *, skip_bad: bool = False, progress: bool = False
+) -> Images | None:
     """The test part of what a run was trained on, loaded again; None if there is none.
 
-    source: where the data are now, when they have moved. progress: show on stderr how far reading has come. Raises
-    RunError if nobody knows, or the data have changed.
+    source: where the data are now, when they have moved. skip_bad: leave out unreadable files also where the run did
+    not. progress: show on stderr how far reading has come. Raises RunError if nobody knows, or the data have changed.
     """
     if not run.config:
         raise RunError(f"{run.path} is a model without a run folder: it has no test part")
     folder = RunFolder.open(run.path)
     settings = settings_of(folder, run.config)
+    settings = replace(settings, skip_bad=settings.skip_bad or skip_bad)
     data = _reloaded(folder, run.config, settings, source, progress)
     check_data(folder, run.config, data)
     return data.test
@@ -196,7 +199,8 @@ def images_to_judge(run: Run, source: str, *, skip_bad: bool = False, progress: 
     begun: dict[str, Any] = run.config.get("data", {})
     if fingerprint != begun.get("fingerprint") or "test" in begun["split"]["given"]:
         return images, ""
-    own = held_out_images(run, source, progress=progress) if "test" in begun["split"]["drawn"] else None
+    drawn = "test" in begun["split"]["drawn"]
+    own = held_out_images(run, source, skip_bad=skip_bad, progress=progress) if drawn else None
     if own is None:
         return images, "the model was trained on these images: this says little of others"
     return own, f"the model was trained on images of {source}: judged on its test part alone"

@@ -183,6 +183,18 @@ def test_evaluating_what_was_trained_on_takes_the_test_part_alone(
     assert json.loads(foveal("evaluate", "run", "more", "--json").out)["count"] == 13
 
 
+def test_the_test_part_alone_also_beside_a_file_that_cannot_be_read(
+    foveal: Callable, pictures: Path, tmp_path: Path
+) -> None:
+    foveal("train", pictures, *SMALL, "--out", "run")
+    shutil.copytree(pictures, tmp_path / "more")
+    (tmp_path / "more" / "dark" / "bad.png").write_bytes(b"")
+    assert foveal("evaluate", "run", "more").code == 1
+    result = foveal("evaluate", "run", "more", "--skip-bad", "--json")
+    assert result.code == 0
+    assert json.loads(result.out) == json.loads(foveal("evaluate", "run", "--json").out)
+
+
 def test_seconds_are_those_of_the_process(program: Callable) -> None:
     began = time.monotonic()
     reported = json.loads(program("train", "digits", *SMALL, "--json").out)["seconds"]
