@@ -200,7 +200,12 @@ def images_to_judge(run: Run, source: str, *, skip_bad: bool = False, progress: 
     if fingerprint != begun.get("fingerprint") or "test" in begun["split"]["given"]:
         return images, ""
     drawn = "test" in begun["split"]["drawn"]
-    own = held_out_images(run, source, skip_bad=skip_bad, progress=progress) if drawn else None
+    try:
+        own = held_out_images(run, source, skip_bad=skip_bad, progress=progress) if drawn else None
+    except UsageError as error:  # of --group-by, which the run was given, not this command
+        raise RunError(
+            f"{source} holds the images of {run.path}, whose test part cannot be drawn from these paths again: {error}"
+        ) from None
     if own is None:
         return images, "the model was trained on these images: this says little of others"
     return own, f"the model was trained on images of {source}: judged on its test part alone"

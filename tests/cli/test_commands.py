@@ -195,6 +195,19 @@ def test_the_test_part_alone_also_beside_a_file_that_cannot_be_read(
     assert json.loads(result.out) == json.loads(foveal("evaluate", "run", "--json").out)
 
 
+def test_a_test_part_by_groups_that_other_paths_do_not_have(foveal: Callable, pictures: Path, tmp_path: Path) -> None:
+    assert foveal("train", pictures, *SMALL, "--out", "run", "--group-by", r"^[^/]+/(\d)").code == 0
+    shutil.copytree(pictures, tmp_path / "here")
+    files = sorted((tmp_path / "here").rglob("*.png"))
+    lines = [f"here/{file.parent.name}/{file.name},{file.parent.name}" for file in files]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]))
+    result = foveal("evaluate", "run", "list.csv")
+    assert result.code == 1
+    assert result.err.splitlines()[-1].startswith(
+        "foveal: list.csv holds the images of run, whose test part cannot be drawn from these paths again: --group-by "
+    )
+
+
 def test_seconds_are_those_of_the_process(program: Callable) -> None:
     began = time.monotonic()
     reported = json.loads(program("train", "digits", *SMALL, "--json").out)["seconds"]
