@@ -12,7 +12,8 @@ from typing import Any, Unpack
 
 from foveal.data import Dataset, Images, load_dataset, load_images
 from foveal.data.sources import digits
-from foveal.errors import DataError, DivergedError, RunError, UsageError
+from foveal.data.sources.base import NothingToSkipError
+from foveal.errors import DivergedError, RunError, UsageError
 from foveal.kernels import resolve_isa, resolve_threads
 from foveal.layers import Sequential
 from foveal.models import advice, build, choose
@@ -214,12 +215,11 @@ def images_to_judge(run: Run, source: str, *, skip_bad: bool = False, progress: 
 def data_to_inspect(settings: TrainSettings, source: str) -> Dataset:
     """The images as a training with these settings would be given them, without the files that cannot be read."""
     try:
-        return _load(replace(settings, skip_bad=True), source, True)
-    except UsageError as refused:  # perhaps only this: arrays have no files to leave out
-        try:
-            return _load(settings, source, True)
-        except DataError:
-            raise refused from None
+        dataset = _load(replace(settings, skip_bad=True), source, True)
+    except NothingToSkipError:
+        dataset = _load(settings, source, True)
+    _check_validation(settings, dataset)
+    return dataset
 
 
 def _run(session: Session, folder: RunFolder, progress: Progress, watch: Watch, said: Sequence[Event]) -> Run:
@@ -266,8 +266,7 @@ def _dataset(
     """The data and where they can be loaded from again. Raises UsageError for a setting that would change nothing."""
     if not isinstance(data, Dataset):
         dataset = _load_as(initial.size, settings, data, progress) if initial else _load(settings, data, progress)
-        if settings.validation and "validation" in dataset.split.given:
-            raise UsageError("--validation would change nothing: the data come with a validation part")
+        _check_validation(settings, dataset)
         if isinstance(data, tuple):
             return dataset, None
         return dataset, digits.NAME if data == digits.NAME else str(Path(data).expanduser().absolute())
@@ -275,6 +274,11 @@ def _dataset(
         if getattr(settings, name) not in (None, False):
             raise UsageError(f"{flag(name)} would change nothing: the data are loaded already; give it to load_dataset")
     return data, None
+
+
+def _check_validation(settings: TrainSettings, dataset: Dataset) -> None:
+    if settings.validation and "validation" in dataset.split.given:
+        raise UsageError("--validation would change nothing: the data come with a validation part")
 
 
 def _as_begun_from(

@@ -138,9 +138,14 @@ def test_it_writes_nothing(foveal: Callable, flowers: Path, tmp_path: Path) -> N
 def test_what_cannot_be_trained_on_is_said(foveal: Callable, tmp_path: Path) -> None:
     (tmp_path / "one" / "a").mkdir(parents=True)
     Image.new("L", (8, 8)).save(tmp_path / "one" / "a" / "a.png")
+    x, y = np.zeros((8, 8, 8), np.uint8), np.arange(8) % 2
+    np.savez(tmp_path / "other.npz", x_train=x, y_train=y, x_test=x, y_test=y + 1)
+    np.savez(tmp_path / "given.npz", x_train=x, y_train=y, x_val=x, y_val=y)
     for arguments, code, words in (
         (("missing",), 1, "there is no missing"),
         (("one",), 1, "at least 2 classes are needed"),
+        (("other.npz",), 1, "other: the train part has no images of class 2"),
+        (("given.npz", "--validation", 0.3), 2, "--validation would change nothing"),
         (("digits", "--size", 9), 2, "size: digits holds arrays"),
         (("digits", "--epochs", 9), 2, "foveal inspect has no flag --epochs; --epochs belongs to foveal train"),
     ):

@@ -137,6 +137,13 @@ def test_from_the_archive_as_published(tmp_path: Path, name: str) -> None:
     assert (archive.fingerprint, archive.class_names) == (folder.fingerprint, folder.class_names)
 
 
+def test_two_classes_of_one_name_are_refused(tmp_path: Path) -> None:
+    files, *_ = cifar10(pickle.dumps)
+    files["batches.meta"] = pickle.dumps({"label_names": [*NAMES[:9], "bird"]})
+    with pytest.raises(DataError, match="several classes are named bird"):
+        load_dataset(put(tmp_path / "cifar", files))
+
+
 def test_a_part_of_it_is_said(tmp_path: Path) -> None:
     files, _, _ = cifar10(python2)
     del files["data_batch_3"], files["batches.meta"]

@@ -1,5 +1,6 @@
 """Arrays of pixels and labels, from memory or from a file that holds them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.images import Images
-from foveal.data.sources.base import ReadOptions, SourceData, short_name
+from foveal.data.sources.base import NothingToSkipError, ReadOptions, SourceData, first_few, short_name
 from foveal.errors import DataError, UsageError
 
 
@@ -32,10 +33,13 @@ def from_arrays(
         raise DataError(f"{name}: the parts hold images of different shapes: {shapes}")
     _check_size(name, next(iter(pixels.values())).shape[1:], options)
     if options.skip_bad:
-        raise UsageError(f"skip-bad would change nothing: {name} holds arrays, not image files")
+        raise NothingToSkipError(f"skip-bad would change nothing: {name} holds arrays, not image files")
     values = np.unique(np.concatenate(list(labels.values())))
     if class_names is not None and int(values[-1]) >= len(class_names):
         raise DataError(f"{name}: there is a label {int(values[-1])}, but names for only {len(class_names)} classes")
+    if class_names is not None and len(set(class_names)) < len(class_names):
+        twice = [name for name, count in Counter(class_names).items() if count > 1]
+        raise DataError(f"{name}: several classes are named {first_few(twice)}")
     names = tuple(class_names[value] if class_names else str(value) for value in values.tolist())
     parts = {p: Images(x, np.searchsorted(values, labels[p]).astype(np.int32), names) for p, x in pixels.items()}
     return SourceData(short_name(name), parts, "none", notes)

@@ -7,12 +7,17 @@ from typing import Final
 
 from foveal.data.decode import Geometry, Wanted
 from foveal.data.images import Images, Originals
+from foveal.errors import UsageError
 from foveal.kernels import resolve_threads
 
 PARTS: Final = ("train", "validation", "test")
 
 # is called now and then while image files are decoded: how many are, and what part of the source is read, 0 to 1
 Progress = Callable[[int, float], None]
+
+
+class NothingToSkipError(UsageError):
+    """Unreadable files are to be left out of a source that has no files."""
 
 
 @dataclass(frozen=True)
