@@ -30,11 +30,11 @@ class LayerFacts:
 def describe(apart: Builder, layout: ParamLayout, steps: Sequence[Step]) -> list[LayerFacts]:
     """apart: a builder that the network was lowered with, unfused; steps: of the plan's programs."""
     places = [place for place, _, _ in apart.placed]
-    # what a container does beside its layers is its FLOPs less theirs
-    own = {place: layer.flops(shape) for place, layer, shape in apart.placed}
-    for place in sorted(places, key=lambda p: -p.count(".")):
-        if parent := _parent(place, places):
-            own[parent] -= next(layer.flops(shape) for name, layer, shape in apart.placed if name == place)
+    parents = {place: parent for place in places if (parent := _parent(place, places))}
+    whole = {place: layer.flops(shape) for place, layer, shape in apart.placed}
+    own = dict(whole)  # what a container does beside its layers is its FLOPs less theirs
+    for place, parent in parents.items():
+        own[parent] -= whole[place]
     unfused = {step.layer for step in apart.steps}
     facts = []
     for place, layer, in_shape in apart.placed:
@@ -45,7 +45,7 @@ def describe(apart: Builder, layout: ParamLayout, steps: Sequence[Step]) -> list
             LayerFacts(
                 place, layer, in_shape, tuple(layer.out_shape(in_shape)), _parameters(layout, place), own[place],
                 tuple(dict.fromkeys(step.kernel for step in mine)), runs or ("fused" if label in unfused else ""),
-                any(_parent(other, places) == place for other in places),
+                place in parents.values(),
             )
         )  # fmt: skip
     return facts
