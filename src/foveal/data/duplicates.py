@@ -1,7 +1,7 @@
 """Equal images: which of a source's images have the same decoded pixels, and what that says of labels and parts."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,10 +52,13 @@ class Duplicates:
 
 def equal_groups(*parts: NDArray[np.uint8]) -> Index:
     """uint8 (N, H, W, C) each, one after another → for each image the position of the first one with equal pixels."""
-    first: dict[bytes, int] = {}
-    hashes = (hashlib.sha256(image.data).digest() for pixels in parts for image in pixels)
-    count = sum(len(pixels) for pixels in parts)
-    return np.fromiter((first.setdefault(h, i) for i, h in enumerate(hashes)), np.int64, count)
+    return first_places(hashlib.sha256(image.data).digest() for pixels in parts for image in pixels)
+
+
+def first_places(keys: Iterable[Hashable]) -> Index:
+    """For each key the position of the first one that is equal."""
+    first: dict[Hashable, int] = {}
+    return np.fromiter((first.setdefault(key, i) for i, key in enumerate(keys)), np.int64)
 
 
 def find_duplicates(parts: "Mapping[str, Images]", groups: Index) -> Duplicates:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from foveal.data.duplicates import Index
+from foveal.data.duplicates import Index, first_places
 from foveal.data.images import Images
 from foveal.data.sources import first_few
 from foveal.errors import DataError, UsageError
@@ -31,8 +31,7 @@ def path_groups(paths: Sequence[str], group_by: str) -> Index:
         raise UsageError(
             f"--group-by {group_by!r} does not match {len(unmatched)} of {len(paths)} paths: {first_few(unmatched)}"
         )
-    first: dict[str | None, int] = {}
-    return np.fromiter((first.setdefault(key, i) for i, key in enumerate(found)), np.int64, len(found))
+    return first_places(found)
 
 
 def joined(a: Index, b: Index) -> Index:
