@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from foveal.data import Dataset, Images, load_dataset, load_images
 from foveal.data.sources import digits
-from foveal.data.sources.base import NothingToSkipError
+from foveal.data.sources.base import NothingToSkipError, NotResizedError
 from foveal.errors import DivergedError, RunError, UsageError
 from foveal.kernels import resolve_isa, resolve_threads
 from foveal.layers import Sequential
@@ -296,7 +296,7 @@ def _load_as(
 ) -> Dataset:
     """Image files at another model's size unless a size is given; arrays as they are."""
     if settings.size is None and size is not None:
-        with suppress(UsageError):  # arrays are not resized
+        with suppress(NotResizedError):
             return _load(replace(settings, size=size), source, progress)
     return _load(settings, source, progress)
 

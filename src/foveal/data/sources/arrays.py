@@ -8,8 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.images import Images
-from foveal.data.sources.base import NothingToSkipError, ReadOptions, SourceData, first_few, short_name
-from foveal.errors import DataError, UsageError
+from foveal.data.sources.base import (
+    NothingToSkipError,
+    NotResizedError,
+    ReadOptions,
+    SourceData,
+    first_few,
+    short_name,
+)
+from foveal.errors import DataError
 
 
 def from_arrays(
@@ -87,7 +94,7 @@ def _array(where: str, values: Any) -> NDArray[Any]:
 def _check_size(name: str, shape: tuple[int, ...], options: ReadOptions) -> None:
     height, width, channels = shape
     if options.size is not None and (height, width) != (options.size, options.size):
-        raise UsageError(f"size: {name} holds arrays of {height} × {width} pixels, which are not resized")
+        raise NotResizedError(f"size: {name} holds arrays of {height} × {width} pixels, which are not resized")
     wanted = options.geometry
     if wanted is not None and shape != (wanted.height, wanted.width, wanted.channels):
         raise DataError(

@@ -20,6 +20,10 @@ class NothingToSkipError(UsageError):
     """Unreadable files are to be left out of a source that has no files."""
 
 
+class NotResizedError(UsageError):
+    """A size is asked for of a source that holds arrays of another."""
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """How to read. size: of the shorter side, in pixels (None: decide); geometry: the exact size and channels, when a
