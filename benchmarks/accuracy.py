@@ -26,7 +26,7 @@ from foveal.data.augment import largest_shift
 from foveal.models import build, choose
 from foveal.optim import OPTIMIZERS, Schedule
 from foveal.run.model_file import image_shape
-from foveal.train.settings import AUTO, TrainSettings
+from foveal.train.settings import AUTO, TrainSettings, flag
 
 
 def train_foveal(settings: TrainSettings, data: Dataset) -> float:
@@ -122,6 +122,19 @@ def _augmented(x: Any, settings: TrainSettings) -> Any:
     return x
 
 
+def check_mirrored(settings: TrainSettings) -> None:
+    """Refuse what only foveal's side would do: the comparison would not be one."""
+    only_ours = (
+        *("label_smoothing", "class_weight", "clip_norm", "max_norm", "init_from", "patience", "steps"),
+        *("fraction", "group_by", "skip_bad"),
+    )
+    for name in only_ours:
+        if getattr(settings, name) != getattr(TrainSettings, name):
+            raise click.UsageError(f"{flag(name)} has no counterpart on PyTorch's side of this benchmark")
+    if parse_augment(settings.augment).cutout:
+        raise click.UsageError("--augment cutout has no counterpart on PyTorch's side of this benchmark")
+
+
 SIDES = {"foveal": train_foveal, "torch": train_torch}
 
 
@@ -132,6 +145,7 @@ SIDES = {"foveal": train_foveal, "torch": train_torch}
 @settings_options()
 def main(data: str, only: str | None, seeds: int, **given: Any) -> None:
     settings = TrainSettings(**{name: value for name, value in given.items() if value is not None})
+    check_mirrored(settings)
     validation = 0.1 if settings.validation is None else settings.validation
     dataset = load_dataset(data, size=settings.size, validation=validation, seed=settings.seed)
     if settings.model == AUTO:
