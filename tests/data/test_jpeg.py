@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from foveal.data.decode import Geometry, _opened, _short_way, read_picture
+from foveal.data.decode import Geometry, _opened, _short_way, fit, read_picture
 from foveal.data.jpeg import plain_jpeg
 
 SOFT = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)).resize((90, 61), Image.BICUBIC)
@@ -71,12 +71,18 @@ def test_what_needs_more_is_opened(name: str) -> None:
     assert plain_jpeg(OTHER[name]) is None
 
 
-def test_what_is_to_be_shrunk_while_it_is_decoded_is_opened() -> None:
-    large = jpeg(SOFT.resize((900, 610)))
-    assert plain_jpeg(large) == ("RGB", 900, 610)
-    assert _short_way(large, 20) is None
-    assert _short_way(large, 200) is not None
-    assert read_picture(large, 20).pixels.tobytes() == _opened(large, 20).pixels.tobytes()
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("side", [20, 38, 61, 76, 152, 153, 305, 306, 600])
+def test_shrunk_while_it_is_decoded_as_by_opening(side: int, subsampling: int, grey: bool) -> None:
+    large = SOFT.resize((901, 610)).convert("L" if grey else "RGB")
+    data = jpeg(large, subsampling=subsampling)
+    short = _short_way(data, side)
+    assert short is not None
+    assert short.pixels.tobytes() == _opened(data, side).pixels.tobytes()
+    whole = np.asarray(fit(large, Geometry(side, side, 3)), np.int64).reshape(short.pixels.shape)
+    shifted = np.abs(whole[1:] - whole[:-1]).mean()  # by one pixel
+    assert np.abs(short.pixels - whole).mean() < 0.5 * shifted + 2  # 2 levels of JPEG's own noise
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.9, 0.99])

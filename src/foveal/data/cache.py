@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION: Final = 3  # of file format and decoding; a new number leaves old files to be removed as the least used
+VERSION: Final = 4  # of file format and decoding; a new number leaves old files to be removed as the least used
 LARGE: Final = 64 << 20  # bytes of pixels from which a file is mapped rather than read
 LIMIT: Final = 4 << 30  # bytes of all files together
 TICK: Final = 2_000_000_000  # nanoseconds: the coarsest clock of a file system (FAT)

@@ -106,13 +106,13 @@ def read_picture(file: Path | bytes, wanted: Wanted) -> Picture:
 
 
 def _short_way(data: bytes, wanted: Wanted) -> Picture | None:
-    """A plain small JPEG that need not be shrunk while it is decoded."""
+    """A plain small JPEG."""
     plain = plain_jpeg(data)
     if plain is None:
         return None
     mode, *own = plain
     geometry = _geometry(wanted, (own[0], own[1]), 1 if mode == "L" else 3)
-    if min(own) >= 2 * _room(geometry) or (image := decode_plain(data, *plain)) is None:
+    if (image := decode_plain(data, *plain, _reduction(min(own), geometry))) is None:
         return None
     return Picture(_finished(image, geometry), own[0], own[1], "JPEG", mode)
 
@@ -123,17 +123,21 @@ def _opened(file: Path | bytes, wanted: Wanted) -> Picture:
     with Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
         own, mode = _upright_size(image), image.mode
         geometry = _geometry(wanted, own, 1 if mode in _GREY_MODES else 3)
-        room = _room(geometry)
-        if min(image.size) >= 2 * room:
-            image.draft(None, (room, room))
+        if (reduction := _reduction(min(own), geometry)) > 1:
+            image.draft(None, (image.width // reduction, image.height // reduction))
         image.load()
         pixels = _finished(_over_white(_eight_bits(_turn(image))), geometry)
         return Picture(pixels, *own, image.format or "", mode)
 
 
-def _room(geometry: Geometry) -> int:
-    """libjpeg shrinks by 2, 4 or 8 while decoding; twice the final size is left for the resampling to work on."""
-    return 2 * max(geometry.height, geometry.width)
+def _reduction(shorter: int, geometry: Geometry) -> int:
+    """By how much libjpeg shrinks an image of a shorter side while it decodes: 1, 2, 4 or 8.
+
+    To exactly the final size where that can be: libjpeg then averages whole squares of pixels, which no resampling
+    would do better. Else twice the final size, at least, is left for the resampling to work on.
+    """
+    side = max(geometry.height, geometry.width)
+    return next((k for k in (8, 4, 2) if shorter == k * side or shorter >= 2 * k * side), 1)
 
 
 def _finished(image: "Image", geometry: Geometry) -> NDArray[np.uint8]:
@@ -152,6 +156,8 @@ def fit(image: "Image", geometry: Geometry) -> "Image":
         return image
     scale = min(image.width / geometry.width, image.height / geometry.height)
     left, top = (image.width - scale * geometry.width) / 2, (image.height - scale * geometry.height) / 2
+    if scale == 1 and left.is_integer() and top.is_integer():  # nothing to resample
+        return image.crop((int(left), int(top), int(left) + geometry.width, int(top) + geometry.height))
     box = (max(left, 0.0), max(top, 0.0), min(image.width - left, image.width), min(image.height - top, image.height))
     return image.resize(size, Resampling.BILINEAR, box)
 

@@ -40,11 +40,15 @@ def plain_jpeg(data: bytes) -> tuple[str, int, int] | None:
     return None
 
 
-def decode_plain(data: bytes, mode: str, width: int, height: int) -> "Image | None":
-    """The image, or None if it is damaged: Pillow's own reader then says how."""
+def decode_plain(data: bytes, mode: str, width: int, height: int, reduction: int = 1) -> "Image | None":
+    """The image, or None if it is damaged: Pillow's own reader then says how.
+
+    reduction: 1, 2, 4 or 8, by which libjpeg shrinks it, as `Image.draft` asks it to.
+    """
     from PIL import Image
 
+    size = -(-width // reduction), -(-height // reduction)
     try:
-        return Image.frombytes(mode, (width, height), data, "jpeg", mode, "")
+        return Image.frombytes(mode, size, data, "jpeg", mode, "", reduction, 0)
     except (ValueError, OSError):
         return None
