@@ -24,7 +24,7 @@ from foveal.cli.options import settings_options
 from foveal.data import Dataset, parse_augment
 from foveal.data.augment import largest_shift
 from foveal.models import build, choose
-from foveal.optim import OPTIMIZERS, Schedule
+from foveal.optim import Schedule
 from foveal.run.model_file import image_shape
 from foveal.train.settings import AUTO, TrainSettings, flag
 
@@ -67,7 +67,7 @@ def train_torch(settings: TrainSettings, data: Dataset) -> float:
     pixels, labels = images(data.train)
     assert settings.batch_size
     assert settings.epochs
-    assert settings.lr
+    assert not isinstance(settings.lr, str)
     per_epoch = -(-len(labels) // settings.batch_size)
     schedule = Schedule(settings.schedule, settings.warmup)
     for epoch in range(settings.epochs):
@@ -146,12 +146,13 @@ SIDES = {"foveal": train_foveal, "torch": train_torch}
 def main(data: str, only: str | None, seeds: int, **given: Any) -> None:
     settings = TrainSettings(**{name: value for name, value in given.items() if value is not None})
     check_mirrored(settings)
+    if settings.lr == AUTO:
+        raise click.UsageError("both sides train at one learning rate: give --lr")
     validation = 0.1 if settings.validation is None else settings.validation
     dataset = load_dataset(data, size=settings.size, validation=validation, seed=settings.seed)
     if settings.model == AUTO:
         settings = settings.with_model(choose(image_shape(dataset.preprocess), len(dataset.train)))
-    rate = OPTIMIZERS[settings.optimizer](**settings.optimizer_arguments()).default_lr
-    settings = settings.resolved(train_count=len(dataset.train), default_lr=rate)
+    settings = settings.resolved(train_count=len(dataset.train))
     # the last epoch counts on both sides: foveal would keep the best by validation
     dataset = dataclasses.replace(dataset, validation=None)
     for name in [only] if only else list(SIDES):

@@ -4,9 +4,10 @@
 
 Both begin with nothing but the path and end with all images as uint8 in memory, 64 × 64, cut out alike. foveal lets
 libjpeg shrink while it decodes (to exactly 64 where the shorter side is 128, 256 or 512, and else to no less than 128
-before it resamples), the other side decodes every pixel and resamples; how far the results are apart is printed. It
-is what a careful user writes: an index of the members, a Dataset that reads them with tarfile and Pillow, a DataLoader
-with two worker processes; and once more with Pillow told to shrink while decoding (`draft`), as few do. foveal's whole `load_dataset` is timed too: it also hashes the images, finds equal
+before it resamples), the other side decodes every pixel and resamples; how far the results are apart is printed. It is
+what a careful user writes: an index of the members, a Dataset that reads them with tarfile and Pillow, a DataLoader
+with two worker processes; and once more with Pillow told to shrink while it decodes (`draft`), as few do. foveal's
+whole `load_dataset` is timed too: it also hashes the images, finds equal
 ones, splits and measures. The second archive is made here: 400 JPEGs of 1200 × 900. Turns alternate; medians.
 """
 

@@ -4,8 +4,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -22,6 +23,7 @@ from foveal.run.checkpoint import Progress, read_checkpoint
 from foveal.run.folder import RunFolder
 from foveal.run.model_file import image_shape
 from foveal.run.run import Run, load_run
+from foveal.search.run import MakeExecutor, find_rate
 from foveal.train.balance import remarks
 from foveal.train.early import refuse_early
 from foveal.train.events import Event, Listener, Noted, Warned
@@ -43,7 +45,7 @@ class Watch:
 
     progress: show it on stderr. listeners: functions that are given every event. clock: seconds, from any start.
     checkpoint_every: seconds between checkpoints within an epoch (0: after every step). command: as typed, for the
-    record.
+    record. executor: makes what the trials of a search run on, given the number of workers.
     """
 
     progress: bool = True
@@ -51,6 +53,7 @@ class Watch:
     clock: Callable[[], float] = time.monotonic
     checkpoint_every: float = CHECKPOINT_SECONDS
     command: Sequence[str] = ()
+    executor: MakeExecutor = ThreadPoolExecutor
 
 
 def fit(
@@ -61,6 +64,7 @@ def fit(
     run_dir: str | os.PathLike[str] | None = None,
     progress: bool = True,
     listeners: Sequence[Listener] = (),
+    executor: MakeExecutor = ThreadPoolExecutor,
     **options: Unpack[Options],
 ) -> Run:
     """Train a network on labelled images and return it with its history.
@@ -74,7 +78,7 @@ def fit(
     net, name = (None, model) if isinstance(model, str) else (model, CUSTOM)
     rule, rule_name = (None, optimizer) if isinstance(optimizer, str) else (optimizer, optimizer.name)
     settings = TrainSettings(model=name, optimizer=rule_name, **options)
-    watch = Watch(progress, listeners)
+    watch = Watch(progress, listeners, executor=executor)
     return fit_settings(settings, data, net=net, optimizer=rule, run_dir=run_dir, watch=watch)
 
 
@@ -111,7 +115,7 @@ def fit_settings(
             said.append(Noted(str(choice)))
         arguments = settings.model_arguments()
         net = build(settings.model, len(dataset.class_names), input_shape=shape, **arguments)
-    resolved = settings.resolved(train_count=len(dataset.train), default_lr=optimizer.default_lr)
+    resolved = settings.resolved(train_count=len(dataset.train))
     session = Session(net, optimizer, resolved, dataset, initial=initial)
     said += [Noted(session.beginning)] if session.beginning else []
     said += remarks(dataset.class_names, session.class_counts, resolved.class_weight)
@@ -122,6 +126,7 @@ def fit_settings(
         except RunError:
             folder.discard()
             raise
+        session = _with_rate(session, folder, watch)
         return _run(session, folder, Progress(seconds=watch.clock() - begun), watch, [*said, *map(Warned, advice(net))])
 
 
@@ -166,6 +171,7 @@ def resume(
             take_over(session, folder, state, progress.updates)
         if more_epochs:
             folder.write_config(config)
+        session = _with_rate(session, folder, watch)
         progress.seconds += watch.clock() - begun
         warnings = [*changes(config, session), *advice(session.plan.net)]
         return _run(session, folder, progress, watch, list(map(Warned, warnings)))
@@ -222,20 +228,41 @@ def data_to_inspect(settings: TrainSettings, source: str) -> Dataset:
     return dataset
 
 
+def _with_rate(session: Session, folder: RunFolder, watch: Watch) -> Session:
+    """The session with a number for a learning rate: what it has, or what a search finds and config.json then has."""
+    if session.settings.lr != AUTO:
+        return session
+    with _shown(watch) as listeners:
+        found = find_rate(
+            session, folder, workers=session.settings.workers, executor=watch.executor, listeners=listeners,
+            clock=watch.clock,
+        )  # fmt: skip
+    config = folder.read_config()
+    config["settings"]["lr"], config["search"] = found.best.lr, found.to_json()
+    folder.write_config(config)
+    return session.at_rate(found.best.lr)
+
+
+@contextmanager
+def _shown(watch: Watch) -> Iterator[list[Listener]]:
+    """The listeners, and while the block runs a display on stderr if one is wanted."""
+    shown = [progress_listener(sys.stderr)] if watch.progress and sys.stderr is not None else []
+    try:
+        yield [*shown, *watch.listeners]
+    finally:
+        for display in shown:
+            display.close()
+
+
 def _run(session: Session, folder: RunFolder, progress: Progress, watch: Watch, said: Sequence[Event]) -> Run:
     """Train to the end, judge the kept weights on the test part, and return the run. Raises what `train` does."""
-    shown = [progress_listener(sys.stderr)] if watch.progress and sys.stderr is not None else []
-    listeners: list[Listener] = [*shown, *watch.listeners]
-    try:
+    with _shown(watch) as listeners:
         for event in said:
             for listener in listeners:
                 listener(event)
         train(
             session, folder, progress, listeners=listeners, clock=watch.clock, checkpoint_every=watch.checkpoint_every
         )
-    finally:
-        for display in shown:
-            display.close()
     _check_model(folder, progress)
     run = load_run(folder.path, threads=session.plan.threads, isa=session.plan.isa)
     test = session.data.test

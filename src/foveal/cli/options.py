@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from foveal.train.settings import TrainSettings, flag
+from foveal.train.settings import AUTO, TrainSettings, flag
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,6 +54,18 @@ class _Epochs(click.ParamType):  # type: ignore[type-arg]  # generic from click 
             self.fail(f"{value!r} is not a valid integer.", param, ctx)
 
 
+class _Rate(click.ParamType):  # type: ignore[type-arg]  # as _Epochs
+    """ "0.02" → 0.02, "auto" → "auto"."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        try:
+            return AUTO if value == AUTO else float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number, or {AUTO}.", param, ctx)
+
+
 def _plain_type(hint: Any) -> type:
     """The type of a field's value when it is not None."""
     options = [t for t in typing.get_args(hint) if t is not types.NoneType] if typing.get_args(hint) else [hint]
@@ -61,7 +73,7 @@ def _plain_type(hint: Any) -> type:
     return plain
 
 
-def _option(field: "dataclasses.Field[Any]", kind: type) -> Callable[[Any], Any]:
+def _option(field: "dataclasses.Field[Any]", kind: Any) -> Callable[[Any], Any]:
     name, help_text, choices = flag(field.name), field.metadata["help"], field.metadata["choices"]
     if kind is bool:
         both = field.default is None
@@ -70,6 +82,8 @@ def _option(field: "dataclasses.Field[Any]", kind: type) -> Callable[[Any], Any]
     if field.name == "epochs":
         help_text = sentence(help_text + "; with --resume, +N: so many more")
         return click.option(name, type=_Epochs(), default=None, metavar="N", help=help_text)
+    if field.name == "lr":
+        kind = _Rate()
     default = field.default
     usual = f"{default:g}" if isinstance(default, float) else str(default) if isinstance(default, (str, int)) else ""
     shown = f" [{usual}]" if usual else ""

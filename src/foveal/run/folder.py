@@ -5,6 +5,7 @@ metrics.csv         a line per epoch
 model.safetensors   the weights kept: best by validation, or else last
 last.safetensors    the checkpoint to resume from
 evaluation.json     the test part, once at the end
+search/trials.json  every trial of the search for a learning rate, as it ends
 .lock               held by the process that trains
 """
 
@@ -37,6 +38,7 @@ _CONFIG: Final[dict[str, type]] = {
 _CONFIG_DATA: Final[dict[str, type | tuple[type, ...]]] = {
     "source": (str, type(None)), "fingerprint": str, "class_names": list, "split": dict, "counts": dict, "parts": dict,
 }  # fmt: skip
+_SEARCH: Final[dict[str, type | tuple[type, ...]]] = {"search": dict, "seconds": (int, float), "results": list}
 _COLUMNS: Final = tuple(field.name for field in dataclasses.fields(EpochRow))
 
 
@@ -97,6 +99,10 @@ class RunFolder:
     def evaluation(self) -> Path:
         return self.path / "evaluation.json"
 
+    @property
+    def trials(self) -> Path:
+        return self.path / "search" / "trials.json"
+
     def lock(self) -> AbstractContextManager[None]:
         """Refuse other processes while the block runs; raises RunError if one is there already."""
         return locked(self.path)
@@ -123,6 +129,24 @@ class RunFolder:
         """The test results of the weights in model.safetensors, or None before they are there. Raises RunError."""
         evaluation = read_json(self.evaluation) if self.evaluation.is_file() else {}
         return evaluation if evaluation and evaluation.get("model_sha256") == self.model_sha256() else None
+
+    def read_search(self) -> dict[str, Any] | None:
+        """What `write_search` wrote, None if nothing. Raises RunError."""
+        if not self.trials.is_file():
+            return None
+        found = read_json(self.trials)
+        wrong = [name for name, kind in _SEARCH.items() if not isinstance(found.get(name), kind)]
+        if wrong:
+            raise RunError(f"{self.trials} is damaged: it has no usable {', '.join(wrong)}; remove it to search anew")
+        return found
+
+    def write_search(self, found: Mapping[str, Any]) -> None:
+        """Write the trials of the search so far."""
+        try:
+            self.trials.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot create {self.trials.parent}: {error.strerror}") from None
+        write_atomic(self.trials, _pretty(found))
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         write_atomic(self.config, _pretty(config))

@@ -139,7 +139,7 @@ class Run:
             "test_accuracy": test.get("accuracy"),
             "test_loss": test.get("loss"),
             "seconds": progress.seconds,
-            "search_cost": 0,
+            "search_cost": self.config.get("search", {}).get("cost", 0),
             "data_fingerprint": self.config["data"]["fingerprint"],
             "model_sha256": self._folder.model_sha256(),
         }

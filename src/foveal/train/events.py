@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from foveal.lrsearch import Best, Result, Search, State
 from foveal.run.checkpoint import EpochRow
 
 
@@ -91,5 +92,43 @@ class Finished:
     seconds: float
 
 
-Event = Started | BatchDone | EpochDone | Improved | Noted | Warned | Stopped | Finished
+@dataclass(frozen=True)
+class SearchStarted:
+    """The search for a learning rate begins, or goes on. workers: trials at a time; threads: of each; steps: of the
+    full training, of which a trial's horizon is a share."""
+
+    search: Search
+    workers: int
+    threads: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class TrialDone:
+    """Half a trial has ended. passes: images that went through the network in the whole search so far."""
+
+    result: Result
+    passes: int
+
+
+@dataclass(frozen=True)
+class RoundDone:
+    """All trials of a round, the first or second half of a rung, have ended."""
+
+    rung: int
+    half: int
+    state: State
+
+
+@dataclass(frozen=True)
+class SearchFinished:
+    """The rate is found. cost: in full trainings; seconds: of the search."""
+
+    best: Best
+    cost: float
+    seconds: float
+
+
+SearchEvent = SearchStarted | TrialDone | RoundDone | SearchFinished
+Event = Started | BatchDone | EpochDone | Improved | Noted | Warned | Stopped | Finished | SearchEvent
 Listener = Callable[[Event], None]

@@ -1,5 +1,7 @@
 """A session: one network, its data and its settings bound to a plan, ready for the loop to make updates with."""
 
+import copy
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -42,10 +44,11 @@ class Session:
         patient_from: int = 0,
         initial: Initial | None = None,
     ) -> None:
-        if settings.lr is None or settings.batch_size is None:
+        if settings.batch_size is None:
             raise UsageError("the settings must be resolved before a session begins")
         self.optimizer, self.settings, self.data = optimizer, settings, data
-        self.lr, self.batch_size = settings.lr, settings.batch_size
+        self.lr = math.nan if isinstance(settings.lr, str) else settings.lr  # none yet
+        self.batch_size = settings.batch_size
         self.patience, self.patient_from = settings.patience, patient_from
         self.train_count = len(data.train)
         self.validation_count = len(data.validation) if data.validation is not None else 0
@@ -127,13 +130,20 @@ class Session:
         moved = moves(self._augment, self.settings.seed, epoch, index, high, wide)
         return self.plan.train_on(self._train, index, moved, rate, epoch=epoch, step=step)
 
-    def validate(self) -> Validation | None:
-        """Loss and accuracy over the validation images, None without any."""
+    def validate(self, index: NDArray[np.int64] | None = None) -> Validation | None:
+        """Loss and accuracy over the validation images, those at `index` or all; None without any."""
         if self._validation is None:
             return None
-        result = self.plan.evaluate_on(self._validation)
-        correct = int(np.count_nonzero(result.logits.argmax(axis=1) == self._validation.labels))
-        return Validation(result.loss, correct / self.validation_count)
+        result = self.plan.evaluate_on(self._validation, index)
+        labels = self._validation.labels if index is None else self._validation.labels[index]
+        correct = int(np.count_nonzero(result.logits.argmax(axis=1) == labels))
+        return Validation(result.loss, correct / len(labels))
+
+    def at_rate(self, lr: float) -> "Session":
+        """This session, its plan included, with another learning rate: to be used instead of it."""
+        other = copy.copy(self)
+        other.lr, other.settings = lr, dataclasses.replace(self.settings, lr=lr)
+        return other
 
     def pack_model(self) -> bytes:
         """model.safetensors with the weights as they are. Raises DivergedError if any is not finite."""

@@ -25,7 +25,6 @@ AUTO: Final = "auto"  # the model is chosen when the data are known
 CLASS_WEIGHTS: Final = ("none", "balanced")
 _MODEL: Final = ("variant", "head", "dropout", "batch_norm", "width")  # settings that only some models take
 RULE: Final = ("momentum", "nesterov", "weight_decay")  # settings that only some optimizers take
-_RATES: Final = ", ".join(f"{name}: {rule.default_lr:g}" for name, rule in sorted(OPTIMIZERS.items()))
 DEFAULT_EPOCHS: Final = 10
 DEFAULT_VALIDATION: Final = 0.1
 
@@ -75,7 +74,9 @@ class TrainSettings:
     class_weight: str = _setting(
         "none", "weights of the classes in the loss; balanced: all classes count the same", CLASS_WEIGHTS
     )
-    lr: float | None = _setting(None, f"learning rate, the schedule's highest ({_RATES})", metavar="X")
+    lr: float | str = _setting(
+        AUTO, "learning rate, the schedule's highest; auto searches for it with short trainings", metavar="auto|X"
+    )
     schedule: str = _setting(
         "one-cycle",
         "how the learning rate changes over the training; step: to a tenth at 1/2 and again at 3/4 of it, "
@@ -118,6 +119,10 @@ class TrainSettings:
     threads: int | None = _setting(
         None, "threads to use (all processors allowed); results do not depend on it", metavar="N"
     )
+    workers: int | None = _setting(
+        None, "trials of the search for a learning rate at a time (one for each thread); results do not depend on it",
+        metavar="N",
+    )  # fmt: skip
     isa: str | None = _setting(
         None, "instruction set to use (the best there is); only baseline and reference change results, by rounding",
         ("avx2", "avx512", "neon", "baseline", "reference"),
@@ -142,12 +147,10 @@ class TrainSettings:
                 raise UsageError(f"{flag(field.name)} must be one of {', '.join(choices)}, not {value!r}{hint}")
 
     def _check_numbers(self) -> None:
-        for name in ("epochs", "steps", "patience", "batch_size", "size", "threads"):
+        for name in ("epochs", "steps", "patience", "batch_size", "size", "threads", "workers"):
             self._settle(name, integer, 1)
         self._settle("seed", integer, 0, 2**64 - 1)
-        self._settle("lr", real, above=0)
-        if self.lr is not None and not SMALLEST <= self.lr <= LARGEST:
-            raise UsageError(f"--lr {self.lr:g} is no float32, {SMALLEST:g} to {LARGEST:g}, which rates are")
+        self._check_rate()
         self._settle("width", real, above=0, high=100)
         self._settle("weight_decay", real, 0)
         for name in ("clip_norm", "max_norm"):
@@ -161,6 +164,16 @@ class TrainSettings:
             self._settle(name, switch)
         if self.init_from is not None:
             object.__setattr__(self, "init_from", os.fspath(self.init_from))
+
+    def _check_rate(self) -> None:
+        if self.lr is None or self.lr == AUTO:
+            object.__setattr__(self, "lr", AUTO)
+            return
+        if isinstance(self.lr, str):
+            raise UsageError(f"--lr must be a number above 0 or {AUTO}, not {self.lr!r}")
+        self._settle("lr", real, above=0)
+        if not SMALLEST <= self.lr <= LARGEST:
+            raise UsageError(f"--lr {self.lr:g} is no float32, {SMALLEST:g} to {LARGEST:g}, which rates are")
 
     def _settle(self, name: str, check: Callable[..., Any], *limits: Any, **more: Any) -> None:
         """Check a field, where it is given, and store it as a plain number."""
@@ -191,18 +204,19 @@ class TrainSettings:
                 raise UsageError(
                     f"{flag(name)} would change nothing with --optimizer {rule}; it belongs to {_list(owners)}"
                 )
+        if self.workers is not None and self.lr != AUTO:
+            raise UsageError("--workers would change nothing: it is for the search, and --lr gives the rate")
         if self.nesterov and self.momentum == 0:
             raise UsageError("--nesterov needs a --momentum above 0")
 
-    def resolved(self, *, train_count: int, default_lr: float) -> "TrainSettings":
-        """The same settings with lr, epochs and batch_size decided, for `train_count` images.
+    def resolved(self, *, train_count: int) -> "TrainSettings":
+        """The same settings with epochs and batch_size decided, for `train_count` images; lr may still be "auto".
 
         Batch size: 128, halved while an epoch would have fewer than 32 batches, but not below 16 (nor above the
         number of images).
         """
         return dataclasses.replace(
             self,
-            lr=self.lr if self.lr is not None else default_lr,
             epochs=self.epochs if self.epochs is not None or self.steps is not None else DEFAULT_EPOCHS,
             batch_size=min(self.batch_size or default_batch_size(train_count), max(train_count, 1)),
         )
@@ -255,7 +269,7 @@ class Options(TypedDict, total=False):
     max_norm: float | None
     label_smoothing: float
     class_weight: str
-    lr: float | None
+    lr: float | str
     schedule: str
     warmup: float
     epochs: int
@@ -270,6 +284,7 @@ class Options(TypedDict, total=False):
     init_from: str | None
     seed: int
     threads: int | None
+    workers: int | None
     isa: str | None
     skip_bad: bool
 

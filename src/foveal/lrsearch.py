@@ -1,0 +1,373 @@
+"""The search for a learning rate, as a pure function of scores: what to try next, and which rate to take.
+
+The method is the oldest one: draw random rates over a wide range, train a little with each, narrow the range around
+those that did well, draw again. Nothing here knows layers, data or clocks. A *trial* is one short training at one rate;
+its *horizon* is its length as a share of the full training, whose whole schedule it runs, compressed. Trials are made
+in *rungs*: the first covers the range with short trials, the next ones the bracket that is left with longer ones. Each
+rung is two *rounds*, the first and the second half of its trials' steps, and what is dropped is decided between them.
+
+    propose(search, state) -> trials to run now    observe(state, results) -> state    best(search, state) -> answer
+
+Rates are placed and judged as x = log10 of the rate, scores as y = ln of the validation cross-entropy. Around the best
+rate y is taken for a parabola whose place may drift with the horizon h and whose height is each rung's own:
+
+    y = a[rung] + b (x - c - d log2 h)²  + noise
+
+with priors on the curvature b and the drift d that say what such curves were found to be; c, the place at h = 1, has
+none. Its posterior gives the bracket, and in the end the rate. Diverged trials and those that still guess are no points
+of the parabola, but bound it: nothing above the highest rate that trained well is ever chosen.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.checks import integer, real, settle
+from foveal.errors import UsageError
+from foveal.rng import stream_key, uniform, words
+
+Floats = NDArray[np.float64]
+
+LOWEST, HIGHEST = 1e-5, 10.0  # rates, the range that is searched
+FURTHEST: Final = 2.0  # decades by which the range may be extended at either end
+STEP: Final = 0.75  # decades between two trials of an extension
+
+# The parabola: what is known before the first score.
+_NOISE: Final = 0.06  # of y, per trial
+_CURVATURES: Final = np.geomspace(0.15, 6.0, 13)  # b, per decade²; prior: ln b normal around ln 0.9
+_CURVATURE: Final = (0.9, 0.7)
+_DRIFTS: Final = np.linspace(-0.15, 0.15, 13)  # d, decades per doubling; prior: normal around 0
+_DRIFT: Final = 0.04
+_WINDOW: Final = 0.7  # y above the rung's best from which a trial says nothing of the parabola
+_GRID: Final = 0.02  # decades
+
+
+@dataclass(frozen=True)
+class Rung:
+    """`trials` trials of `horizon`, the share of a full training's steps that each makes."""
+
+    trials: int
+    horizon: float
+
+    def __post_init__(self) -> None:
+        settle(self, "trials", integer, 1)
+        settle(self, "horizon", real, above=0, high=1)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is to be searched and how; immutable.
+
+    guess: the score, a cross-entropy, of answering without looking (ln K for K equal classes). rungs: from short to
+    long. low, high: the range of rates at first. seed: of the draws. one_seed: whether all trials of a rung train with
+    the same seed. Raises UsageError.
+    """
+
+    guess: float
+    rungs: tuple[Rung, ...] = (Rung(8, 1 / 32), Rung(4, 1 / 16))
+    low: float = LOWEST
+    high: float = HIGHEST
+    seed: int = 0
+    one_seed: bool = False
+
+    def __post_init__(self) -> None:
+        settle(self, "guess", real, above=0)
+        for name in ("low", "high"):
+            settle(self, name, real, above=0)
+        settle(self, "seed", integer, 0, 2**64 - 1)
+        if self.low >= self.high:
+            raise UsageError(f"the lowest rate, {self.low:g}, must lie below the highest, {self.high:g}")
+        if not self.rungs:
+            raise UsageError("a search needs at least one rung")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One short training: which, at what rate, for what share of a full training, and with what seed."""
+
+    rung: int
+    number: int  # in its rung
+    lr: float
+    horizon: float
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.rung}.{self.number}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one half of a trial.
+
+    loss: mean training loss over the last quarter of the trial's steps that were to be made, None after divergence.
+    score: validation cross-entropy at the end of the second half; None before it, and if the trial diverged.
+    """
+
+    trial: Trial
+    half: int  # 1 or 2
+    loss: float | None
+    score: float | None = None
+
+    @property
+    def diverged(self) -> bool:
+        return self.loss is None or (self.half == 2 and self.score is None)
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that was observed, in the order of rungs, numbers and halves."""
+
+    results: tuple[Result, ...] = ()
+
+
+@dataclass(frozen=True)
+class Best:
+    """The answer. lr: the rate to take, of 3 significant digits. bracket: rates between which the best one lies, with
+    four chances in five. noise: spread of ln(score) between equal trials. drift: decades per doubling of the length.
+    evidence: "strong" or "weak", and then reason says why."""
+
+    lr: float
+    bracket: tuple[float, float]
+    noise: float
+    drift: float
+    evidence: str
+    reason: str
+
+
+class NothingTrainedError(UsageError):
+    """No rate in reach made the network learn anything."""
+
+
+def propose(search: Search, state: State) -> tuple[Trial, ...]:
+    """The trials of the next round, all of one rung: new ones, or the second half of those that were begun and are not
+    hopeless. None when the search is at its end."""
+    if not state.results:
+        return _drawn(search, 0, math.log10(search.low), math.log10(search.high))
+    if waiting := _waiting(search, state):
+        return waiting
+    rung = max(result.trial.rung for result in state.results)
+    if rung == 0 and (beyond := _extension(search, state)):
+        return beyond
+    if rung + 1 >= len(search.rungs) or not _trained(search, state):
+        return ()
+    posterior = _posterior(search, state)
+    if posterior.deviation < _finest(posterior):
+        return ()
+    half = min(max(1.6 * posterior.deviation, 0.3), 0.75)
+    return _drawn(search, rung + 1, posterior.mean - half, posterior.mean + half)
+
+
+def observe(state: State, results: Iterable[Result]) -> State:
+    """The state after a round. Raises UsageError for a result that is there already."""
+    known = {(r.trial.rung, r.trial.number, r.half): r for r in state.results}
+    for r in results:
+        place = r.trial.rung, r.trial.number, r.half
+        if place in known:
+            raise UsageError(f"half {r.half} of trial {r.trial.key} has been observed already")
+        known[place] = r
+    return State(tuple(known[place] for place in sorted(known)))
+
+
+def best(search: Search, state: State) -> Best:
+    """The rate to take after what has been observed. Raises NothingTrainedError if no trial learnt anything."""
+    if not _trained(search, state):
+        raise NothingTrainedError(_nothing(search, state))
+    posterior = _posterior(search, state)
+    highest = max(_x(r) for r in _well_trained(search, state))
+    x = min(posterior.mean, highest)
+    spread = 1.2816 * posterior.deviation
+    bracket = rounded(10 ** (x - spread)), rounded(10 ** (x + spread))
+    reason = _doubts(search, state, posterior)
+    return Best(
+        rounded(10**x), bracket, posterior.noise, posterior.drift, "weak" if reason else "strong", reason
+    )  # fmt: skip
+
+
+def rounded(lr: float) -> float:
+    """Three significant digits: what is shown is what is used."""
+    return float(f"{lr:.3g}")
+
+
+# ---- placing trials
+
+
+def _drawn(
+    search: Search, rung: int, low: float, high: float, first: int = 0, count: int | None = None
+) -> tuple[Trial, ...]:
+    """Rates drawn log-uniformly, one in each of equal parts of [low, high], within the middle half of its part."""
+    count = count or search.rungs[rung].trials
+    key = stream_key(search.seed, "trial", rung, first)
+    jitter = 0.5 * uniform(words(key, count)).astype(np.float64) + 0.25
+    places = low + (np.arange(count) + jitter) * (high - low) / count
+    return tuple(_trial(search, rung, first + i, x) for i, x in enumerate(places.tolist()))
+
+
+def _trial(search: Search, rung: int, number: int, x: float) -> Trial:
+    key = stream_key(search.seed, "trial", rung, 0 if search.one_seed else number, 1)
+    return Trial(rung, number, rounded(10**x), search.rungs[rung].horizon, key[0] << 32 | key[1])
+
+
+def _extension(search: Search, state: State) -> tuple[Trial, ...]:
+    """Trials beyond the range, where the best of the first rung lies at its end; none where it does not, or where
+    enough has been tried. Where nothing was learnt: below the range if trials diverged, else above it."""
+    first = {r.trial.number: r for r in state.results}  # the last result of each
+    xs = sorted(map(_x, first.values()))
+    lower = xs[0] > math.log10(search.low) - FURTHEST
+    higher = xs[-1] < math.log10(search.high) + FURTHEST
+    trained = _trained(search, state)
+    top = _x(min(trained, key=lambda r: r.score or math.inf)) if trained else None
+    lost = top is None and any(r.diverged for r in first.values())
+    if lower and (top == xs[0] or lost):
+        return _drawn(search, 0, xs[0] - 2 * STEP, xs[0], len(first), 2)
+    if higher and (top == xs[-1] or (top is None and not lost)):
+        return _drawn(search, 0, xs[-1], xs[-1] + 2 * STEP, len(first), 2)
+    return ()
+
+
+# ---- judging trials
+
+
+def _x(result: Result) -> float:
+    return math.log10(result.trial.lr)
+
+
+def _waiting(search: Search, state: State) -> tuple[Trial, ...]:
+    """Trials of which the first half was run, not the second, and that are not hopeless: no better than a guess while
+    another one of their rung is clearly better."""
+    done = {r.trial.key for r in state.results if r.half == 2}
+    begun = [r for r in state.results if r.half == 1]
+    lowest: dict[int, float] = {}
+    for r in begun:
+        lowest[r.trial.rung] = min(lowest.get(r.trial.rung, math.inf), math.inf if r.loss is None else r.loss)
+    hopeless = {
+        r.trial.key
+        for r in begun
+        if r.loss is None or (r.loss > search.guess and lowest[r.trial.rung] < 0.6 * search.guess)
+    }
+    return tuple(r.trial for r in begun if r.trial.key not in done | hopeless)
+
+
+def _trained(search: Search, state: State) -> list[Result]:
+    """Finished trials that have learnt something: their score is better than a guess."""
+    return [r for r in state.results if r.score is not None and r.score < 0.98 * search.guess]
+
+
+def _well_trained(search: Search, state: State) -> list[Result]:
+    """Those that have learnt at least half as much, above a guess, as the best trial of their rung."""
+    trained = _trained(search, state)
+    least: dict[int, float] = {}
+    for r in trained:
+        least[r.trial.rung] = min(least.get(r.trial.rung, math.inf), r.score or math.inf)
+    return [r for r in trained if (r.score or math.inf) <= (least[r.trial.rung] + search.guess) / 2]
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """Of the best rate of a full training, in decades; curvature per decade², drift in decades per doubling."""
+
+    mean: float
+    deviation: float
+    curvature: float
+    drift: float
+    noise: float
+    points: int
+
+
+def _posterior(search: Search, state: State) -> _Posterior:
+    """What the finished trials say of the parabola, by summing over a grid of its parameters."""
+    points = _near_the_best(search, state)
+    x = np.array([_x(r) for r in points])
+    y = np.array([math.log(r.score or math.inf) for r in points])
+    t = np.array([math.log2(r.trial.horizon) for r in points])
+    rung = np.array([r.trial.rung for r in points])
+    tested = [_x(r) for r in _trained(search, state)]
+    c = np.arange(min(tested) - 0.3, max(tested) + 0.3 + _GRID, _GRID)
+    b, d = _CURVATURES, _DRIFTS
+    shape = b[None, :, None, None] * (x - c[:, None, None, None] - d[None, None, :, None] * t) ** 2  # (c, b, d, point)
+    rest = y - shape
+    for k in np.unique(rung):  # each rung's own height: the mean of what is left
+        own = rung == k
+        rest[..., own] -= rest[..., own].mean(axis=-1, keepdims=True)
+    squares = (rest**2).sum(axis=-1)
+    prior = (np.log(b / _CURVATURE[0]) / _CURVATURE[1]) ** 2
+    prior = prior[None, :, None] + ((d / _DRIFT) ** 2)[None, None, :]
+    noise = _noise(squares, len(points) - len(np.unique(rung)))
+    weight = np.exp(-0.5 * (squares / noise**2 + prior - (squares / noise**2 + prior).min()))
+    weight /= weight.sum()
+    over_c = weight.sum(axis=(1, 2))
+    mean = float((over_c * c).sum())
+    return _Posterior(
+        mean=mean,
+        deviation=math.sqrt(float((over_c * (c - mean) ** 2).sum())),
+        curvature=float((weight.sum(axis=(0, 2)) * b).sum()),
+        drift=float((weight.sum(axis=(0, 1)) * d).sum()),
+        noise=noise,
+        points=len(points),
+    )
+
+
+def _noise(squares: Floats, freedom: int) -> float:
+    """Of a trial's y: what the best parabola leaves, mixed with what is known beforehand, worth 4 points."""
+    known = 4.0
+    left = float(squares.min())
+    return math.sqrt((known * _NOISE**2 + left) / (known + max(freedom - 2, 0)))
+
+
+def _near_the_best(search: Search, state: State) -> list[Result]:
+    """The trained trials whose score is near their rung's best, or the nearest ones beside it."""
+    trained = _trained(search, state)
+    near: list[Result] = []
+    for rung in sorted({r.trial.rung for r in trained}):
+        own = sorted((r for r in trained if r.trial.rung == rung), key=_x)
+        low = min(math.log(r.score or math.inf) for r in own)
+        near += [r for r in own if math.log(r.score or math.inf) <= low + _WINDOW]
+    return near
+
+
+def _finest(posterior: _Posterior) -> float:
+    """A deviation, in decades, below which more trials are of no use: their noise hides such differences."""
+    return math.sqrt(posterior.noise / 3 / posterior.curvature) / 4
+
+
+def _doubts(search: Search, state: State, posterior: _Posterior) -> str:
+    """Why the answer should be taken with care; "" if there is no reason to."""
+    xs = sorted(map(_x, state.results))
+    if posterior.points < 3:
+        return f"only {posterior.points} of {len({r.trial.key for r in state.results})} trials trained well"
+    if posterior.mean <= xs[0] + 0.1:
+        return f"the best rate lies at the low end of what was tried, {10 ** xs[0]:.3g}"
+    if posterior.mean >= xs[-1] - 0.1:
+        return f"the best rate lies at the high end of what was tried, {10 ** xs[-1]:.3g}"
+    if posterior.noise > 3 * _NOISE:
+        return "the scores scatter more than they differ"
+    if posterior.deviation > 0.4:
+        return "the scores hardly depend on the rate over a wide range, or scatter too much to tell"
+    return ""
+
+
+def _nothing(search: Search, state: State) -> str:
+    rates = sorted({r.trial.lr for r in state.results})
+    tried = f"of {len(rates)} learning rates from {rates[0]:.2g} to {rates[-1]:.2g}"
+    if all(r.diverged for r in state.results if r.half == 2 or r.loss is None) and any(
+        r.diverged for r in state.results
+    ):
+        return f"{tried} every one made the loss infinite; check the images and the network, or give --lr"
+    return (
+        f"none {tried} learnt more than guessing in a short trial; check that the labels fit the images, train for "
+        f"more epochs, or give --lr"
+    )
+
+
+def cost_of(horizons: Sequence[float]) -> float:
+    """Of trials, in full trainings."""
+    return math.fsum(horizons)
+
+
+def longer(search: Search, horizon: float) -> Search:
+    """The same search with no trial shorter than `horizon`."""
+    return replace(search, rungs=tuple(replace(r, horizon=max(r.horizon, min(1.0, horizon))) for r in search.rungs))

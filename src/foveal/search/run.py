@@ -1,0 +1,250 @@
+"""Running a search: rounds of trials on an executor, each half kept on disk as it ends, and the answer.
+
+Timing decides nothing: a round's results are observed together and in order, whoever was first. The run folder keeps
+results (search/trials.json); a search that was killed asks for the same rounds again and finds there what is done. The
+state of a half-trained network is not kept: that half is run again.
+"""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, Final
+
+from foveal.errors import RunError
+from foveal.lrsearch import Best, Result, Search, State, Trial, best, longer, observe, propose
+from foveal.run.folder import RunFolder
+from foveal.search.data import SharedData, with_held_out
+from foveal.search.trials import Half, Job, PlanState, TrialStoppedError, run_half
+from foveal.train.events import Event, Listener, RoundDone, SearchFinished, SearchStarted, TrialDone
+from foveal.train.interrupt import Interrupted, stop_request
+from foveal.train.session import Session
+
+MakeExecutor = Callable[[int], Executor]
+
+_ATTEMPTS: Final = 3  # at a trial whose worker dies
+_POLL: Final = 0.1  # seconds between two looks for Ctrl-C
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to. cost: in full trainings, by images that went through a network, evaluation included.
+    trials: a record of each, in order."""
+
+    best: Best
+    cost: float
+    seconds: float
+    trials: tuple[dict[str, Any], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `foveal search --json` prints it, and config.json keeps it."""
+        return {
+            "lr": self.best.lr,
+            "bracket": list(self.best.bracket),
+            "noise": self.best.noise,
+            "drift": self.best.drift,
+            "cost": self.cost,
+            "evidence": self.best.evidence,
+            "reason": self.best.reason,
+            "seconds": round(self.seconds, 3),
+            "trials": list(self.trials),
+        }
+
+
+def search_of(session: Session) -> Search:
+    """The search that suits a training."""
+    shares = [share for share in session.class_shares if share]
+    guess = -math.fsum(share * math.log(share) for share in shares)
+    if session.settings.class_weight != "none":
+        guess = math.log(len(session.class_shares))
+    return Search(guess, seed=session.settings.seed)
+
+
+def find_rate(
+    session: Session,
+    folder: RunFolder,
+    search: Search | None = None,
+    *,
+    workers: int | None = None,
+    executor: MakeExecutor = ThreadPoolExecutor,
+    listeners: Sequence[Listener] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> Found:
+    """Search for the learning rate of a training that has not begun; the session is left as it is.
+
+    workers: trials at a time (None: as many as the session has threads); the threads are shared out among them.
+    executor: makes what they run on. The answer depends on neither. Trials that are in the folder already are not run
+    again. Raises Interrupted on Ctrl-C (what is done is kept), DataError where there are too few images to judge a rate
+    by, NothingTrainedError where no rate learnt anything, RunError where a file cannot be written or workers die.
+    """
+    begun = clock()
+    threads = session.plan.threads
+    workers = threads if workers is None else workers
+    search = search or search_of(session)
+    with stop_request() as request:
+        job = job_of(session, search.guess, max(1, threads // workers))
+        search = longer(search, job.steps(0.0) / job.total_steps)
+        runner = _Runner(job, folder, search, workers, executor, listeners, clock)
+        try:
+            state = runner.run(lambda: request.requested)
+        finally:
+            runner.close()
+    answer = best(search, state)
+    seconds = runner.seconds_before + clock() - begun
+    found = Found(answer, runner.passes / full_passes(session), seconds, tuple(runner.records()))
+    for listener in listeners:
+        listener(SearchFinished(found.best, found.cost, seconds))
+    return found
+
+
+def full_passes(session: Session) -> int:
+    """Images that go through the network in a training: those it is trained on, and validation's after each epoch."""
+    epochs = -(-session.total_steps // session.steps_per_epoch)
+    trained = session.total_steps * session.train_count / session.steps_per_epoch
+    return round(trained) + epochs * session.validation_count
+
+
+def job_of(session: Session, guess: float, threads: int) -> Job:
+    """What the trials of a session's search share."""
+    data = SharedData(with_held_out(session.data, session.settings.seed))
+    return Job(
+        session.plan.net, session.optimizer, session.settings, data, session.total_steps, guess, threads,
+        session.plan.isa, session.initial,
+    )  # fmt: skip
+
+
+class _Runner:
+    """A search on its way: what is kept, what runs, and whom to tell."""
+
+    def __init__(
+        self,
+        job: Job,
+        folder: RunFolder,
+        search: Search,
+        workers: int,
+        make: MakeExecutor,
+        listeners: Sequence[Listener],
+        clock: Callable[[], float],
+    ) -> None:
+        self.job, self.folder, self.search, self.workers = job, folder, search, workers
+        self.make, self.listeners, self.clock = make, listeners, clock
+        self.executor: Executor | None = None
+        self.kept: dict[str, dict[str, Any]] = {}  # by "rung.number.half"
+        self.states: dict[str, PlanState | None] = {}  # of half-trained trials
+        self.seconds_before = 0.0
+        self._load()
+
+    def run(self, stopped: Callable[[], bool]) -> State:
+        """All rounds. Raises Interrupted."""
+        state = State()
+        self.emit(SearchStarted(self.search, self.workers, self.job.threads, self.job.total_steps))
+        while trials := propose(self.search, state):
+            done = {r.trial.key for r in state.results}
+            half = 2 if trials[0].key in done else 1
+            state = observe(state, self.round(trials, half, stopped))
+            self.emit(RoundDone(trials[0].rung, half, state))
+        return state
+
+    def round(self, trials: Sequence[Trial], half: int, stopped: Callable[[], bool]) -> list[Result]:
+        """The results of one round, in the order of its trials."""
+        results = {t.key: self._kept_result(t, half) for t in trials}
+        self.states = {key: state for key, state in self.states.items() if key in results}
+        left = [t for t in trials if results[t.key] is None]
+        attempts = 0
+        while left:
+            attempts += 1
+            try:
+                self._run(left, half, results, stopped)
+            except BrokenExecutor:
+                self.close_executor()
+                if attempts == _ATTEMPTS:
+                    raise RunError(f"the workers of the search died {attempts} times in the same trials") from None
+            left = [t for t in left if results[t.key] is None]
+        return [result for t in trials if (result := results[t.key]) is not None]
+
+    def _run(
+        self, trials: Sequence[Trial], half: int, results: dict[str, Result | None], stopped: Callable[[], bool]
+    ) -> None:
+        executor = self.executor = self.executor or self.make(self.workers)
+        begun = self.clock()
+        waiting: dict[Future[Half], Trial] = {
+            executor.submit(run_half, self.job, t, half, self.states.get(t.key)): t for t in trials
+        }
+        try:
+            while waiting:
+                if stopped():
+                    raise self._interrupted()
+                done, _ = wait(waiting, _POLL, FIRST_COMPLETED)
+                for future in sorted(done, key=lambda f: waiting[f].number):
+                    trial = waiting.pop(future)
+                    found = future.result()
+                    results[trial.key] = found.result
+                    self.states[trial.key] = found.state
+                    self._keep(found, self.clock() - begun)
+        except TrialStoppedError:
+            raise self._interrupted() from None
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _interrupted(self) -> Interrupted:
+        self.job.stop.ask()
+        trials = len({(r["rung"], r["number"]) for r in self.kept.values() if r["score"] is not None})
+        kept = f"interrupted after {trials} trials of the search, which are kept"
+        return Interrupted(f"{kept}; continue with {self.folder.resume_command}")
+
+    def _keep(self, found: Half, seconds: float) -> None:
+        r = found.result
+        record = {
+            **dataclasses.asdict(r.trial), "half": r.half, "steps": self.job.steps(r.trial.horizon), "loss": r.loss,
+            "score": r.score, "passes": found.passes,
+        }  # fmt: skip
+        self.kept[_place(record)] = record
+        self.folder.write_search(
+            {"search": dataclasses.asdict(self.search), "seconds": round(self.seconds_before + seconds, 3),
+             "results": [self.kept[place] for place in sorted(self.kept)]}
+        )  # fmt: skip
+        self.emit(TrialDone(r, sum(record["passes"] for record in self.kept.values())))
+
+    def _load(self) -> None:
+        there = self.folder.read_search()
+        if there is None:
+            return
+        if there["search"] != json.loads(json.dumps(dataclasses.asdict(self.search))):
+            raise RunError(f"{self.folder.trials} holds another search; remove it to search anew")
+        self.kept = {_place(record): record for record in there["results"]}
+        self.seconds_before = there["seconds"]
+
+    def _kept_result(self, trial: Trial, half: int) -> Result | None:
+        record = self.kept.get(f"{trial.rung:03}.{trial.number:03}.{half}")
+        if record is None or (record["lr"], record["seed"]) != (trial.lr, trial.seed):
+            return None
+        return Result(trial, half, record["loss"], record["score"])
+
+    @property
+    def passes(self) -> int:
+        return sum(record["passes"] for record in self.kept.values())
+
+    def records(self) -> Iterable[dict[str, Any]]:
+        return (self.kept[place] for place in sorted(self.kept))
+
+    def emit(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+    def close_executor(self) -> None:
+        if self.executor is not None:
+            self.executor.shutdown(wait=True, cancel_futures=True)
+        self.executor = None
+
+    def close(self) -> None:
+        self.job.stop.ask()
+        self.close_executor()
+        self.job.data.close()
+
+
+def _place(record: dict[str, Any]) -> str:
+    return f"{record['rung']:03}.{record['number']:03}.{record['half']}"

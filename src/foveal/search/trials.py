@@ -1,0 +1,181 @@
+"""One trial of a learning rate: a whole training in short, scored on images that it was not trained on.
+
+A trial runs the training's own session: the same network, optimizer, augmentation and loss, its whole schedule
+compressed into the trial's steps, from an initial state of the trial's own seed. It is run in two halves; between them
+its state, arrays by name, travels back with the result, so that any worker can run the other half.
+"""
+
+import dataclasses
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.layers import BatchNorm, Layer, Residual, Sequential
+from foveal.lrsearch import Result, Trial
+from foveal.optim import Optimizer
+from foveal.plan import Plan
+from foveal.search.data import SharedData
+from foveal.train.initial import Initial
+from foveal.train.session import Session
+from foveal.train.settings import TrainSettings
+
+PlanState = Mapping[str, NDArray[np.float32]]
+
+LEAST_STEPS: Final = 20  # of a trial: fewer say nothing
+_SCORED: Final = 8  # a trial is scored on as many images as it trained on / 8,
+_FEWEST_SCORED: Final = 500  # but at least on so many, if there are
+_EXPLODED: Final = 5.0  # times the loss of a guess, or the first one: such a mean over _RECENT steps ends a trial
+_RECENT: Final = 8
+
+
+class TrialStoppedError(Exception):
+    """The search was asked to stop; the trial is of no use."""
+
+
+class Stop:
+    """A request to the trials in this process to end; in other processes there is none."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def ask(self) -> None:
+        self._event.set()
+
+    @property
+    def asked(self) -> bool:
+        return self._event.is_set()
+
+    def __reduce__(self) -> tuple[type["Stop"], tuple[()]]:
+        return Stop, ()
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What all trials of a search share.
+
+    settings: resolved; its rate, seed and steps are each trial's own. total_steps: of the full training. data: what the
+    trials train on, and as validation part what they are scored on. threads: native threads of one trial.
+    """
+
+    net: Sequential
+    optimizer: Optimizer
+    settings: TrainSettings
+    data: SharedData
+    total_steps: int
+    guess: float
+    threads: int
+    isa: str
+    initial: Initial | None = None
+    stop: Stop = field(default_factory=Stop)
+
+    def steps(self, horizon: float) -> int:
+        """Updates of a trial."""
+        return max(min(LEAST_STEPS, self.total_steps), round(horizon * self.total_steps))
+
+    def session(self, trial: Trial) -> Session:
+        settings = dataclasses.replace(
+            self.settings, lr=trial.lr, seed=trial.seed, epochs=None, steps=self.steps(trial.horizon), patience=None,
+            threads=self.threads, isa=self.isa,
+        )  # fmt: skip
+        return Session(self.net, self.optimizer, settings, self.data.dataset, initial=self.initial)
+
+
+@dataclass(frozen=True, eq=False)
+class Half:
+    """What a worker sends back. passes: images that went through the network, trained on or scored; state: to go on
+    from, after a first half."""
+
+    result: Result
+    passes: int
+    state: PlanState | None = None
+
+
+def run_half(job: Job, trial: Trial, half: int, begun: PlanState | None = None) -> Half:
+    """The first or the second half of a trial. begun: the state after the first half, which is run again if None."""
+    session = job.session(trial)
+    total = session.total_steps
+    middle = total // 2
+    first = {name: value for name, value in session.plan.state_dict().items() if _is_statistic(name)}
+    if half == 1 or begun is None:
+        loss, passes = _train(job, session, 0, middle)
+        if loss is None or half == 1:
+            state = None if loss is None else session.plan.state_dict()
+            return Half(Result(trial, half, loss), passes, state)
+    else:
+        session.plan.load_state_dict(begun)
+        session.plan.updates = middle
+    loss, passes = _train(job, session, middle, total)
+    if loss is None:
+        return Half(Result(trial, 2, None), passes)
+    settle_statistics(session.plan, first, total)
+    index = _scored(job, total * session.batch_size)
+    score = session.validate(index)
+    finite = score is not None and math.isfinite(score.loss)
+    result = Result(trial, 2, loss, score.loss if score is not None and finite else None)
+    return Half(result, passes + len(index))
+
+
+def _train(job: Job, session: Session, start: int, end: int) -> tuple[float | None, int]:
+    """(mean loss over the last half of the updates from start to end, None if it exploded; images trained on)."""
+    losses: list[float] = []
+    passes = 0
+    order = session.epoch_order(start // session.steps_per_epoch)
+    for update in range(start, end):
+        if job.stop.asked:
+            raise TrialStoppedError
+        epoch, step = divmod(update, session.steps_per_epoch)
+        if step == 0 or update == start:
+            order = session.epoch_order(epoch)
+        done = session.update(order, epoch, step, session.rate(update))
+        passes += done.count
+        losses.append(done.loss)
+        recent = losses[-_RECENT:]
+        if not math.fsum(recent) <= len(recent) * _EXPLODED * max(job.guess, losses[0]):  # so that NaN counts
+            return None, passes
+    last = losses[len(losses) // 2 :]
+    return math.fsum(last) / len(last) if last else 0.0, passes
+
+
+def _scored(job: Job, trained: int) -> NDArray[np.int64]:
+    """Which of the held-out images score a trial: the first ones, which are in random order."""
+    held_out = job.data.dataset.validation
+    assert held_out is not None
+    return np.arange(min(len(held_out), max(_FEWEST_SCORED, trained // _SCORED)))
+
+
+def settle_statistics(plan: Plan, first: PlanState, updates: int) -> None:
+    """Free batch norm's running statistics of the values they began with, as Adam's moments are of their zeros.
+
+    After t updates with momentum m they are (1 - m)ᵗ of what they were at first; in a short trial that shows.
+    """
+    for place, norm in _batch_norms(plan.net):
+        left = (1.0 - norm.momentum) ** updates
+        for name in (f"{place}.running_mean", f"{place}.running_var"):
+            now = plan.params[name].astype(np.float64)
+            settled = (now - left * first[name]) / (1.0 - left)
+            plan.params[name] = np.maximum(settled, 0.0) if name.endswith("var") else settled
+
+
+def _is_statistic(name: str) -> bool:
+    return name.endswith((".running_mean", ".running_var"))
+
+
+def _batch_norms(net: Sequential, prefix: str = "") -> Iterator[tuple[str, BatchNorm]]:
+    """Each batch norm of a network and its place, "3.body.1"."""
+    for position, item in enumerate(net.layers):
+        yield from _in_layer(item, f"{prefix}{position}")
+
+
+def _in_layer(item: Layer, place: str) -> Iterator[tuple[str, BatchNorm]]:
+    if isinstance(item, BatchNorm):
+        yield place, item
+    elif isinstance(item, Sequential):
+        yield from _batch_norms(item, f"{place}.")
+    elif isinstance(item, Residual):
+        for name, branch in item.branches.items():
+            yield from _batch_norms(branch, f"{place}.{name}.")
