@@ -43,6 +43,8 @@ _CURVATURE: Final = (0.9, 0.7)
 _DRIFTS: Final = np.linspace(-0.15, 0.15, 13)  # d, decades per doubling; prior: normal around 0
 _DRIFT: Final = 0.04
 _WINDOW: Final = 0.7  # y above the rung's best from which a trial says nothing of the parabola
+_REACH: Final = 1.25  # decades from the best trial, likewise
+_BEYOND: Final = 0.3  # decades beyond its points where the parabola's lowest point may lie
 _GRID: Final = 0.02  # decades
 
 
@@ -220,7 +222,7 @@ def _extension(search: Search, state: State) -> tuple[Trial, ...]:
     lower = xs[0] > math.log10(search.low) - FURTHEST
     higher = xs[-1] < math.log10(search.high) + FURTHEST
     trained = _trained(search, state)
-    top = _x(min(trained, key=lambda r: r.score or math.inf)) if trained else None
+    top = _x(min(trained, key=_y)) if trained else None
     lost = top is None and any(r.diverged for r in first.values())
     if lower and (top == xs[0] or lost):
         return _drawn(search, 0, xs[0] - 2 * STEP, xs[0], len(first), 2)
@@ -234,6 +236,10 @@ def _extension(search: Search, state: State) -> tuple[Trial, ...]:
 
 def _x(result: Result) -> float:
     return math.log10(result.trial.lr)
+
+
+def _y(result: Result) -> float:
+    return math.inf if result.score is None else math.log(result.score)
 
 
 def _waiting(search: Search, state: State) -> tuple[Trial, ...]:
@@ -262,8 +268,8 @@ def _well_trained(search: Search, state: State) -> list[Result]:
     trained = _trained(search, state)
     least: dict[int, float] = {}
     for r in trained:
-        least[r.trial.rung] = min(least.get(r.trial.rung, math.inf), r.score or math.inf)
-    return [r for r in trained if (r.score or math.inf) <= (least[r.trial.rung] + search.guess) / 2]
+        least[r.trial.rung] = min(least.get(r.trial.rung, math.inf), _y(r))
+    return [r for r in trained if math.exp(_y(r)) <= (math.exp(least[r.trial.rung]) + search.guess) / 2]
 
 
 @dataclass(frozen=True)
@@ -282,11 +288,10 @@ def _posterior(search: Search, state: State) -> _Posterior:
     """What the finished trials say of the parabola, by summing over a grid of its parameters."""
     points = _near_the_best(search, state)
     x = np.array([_x(r) for r in points])
-    y = np.array([math.log(r.score or math.inf) for r in points])
+    y = np.array([_y(r) for r in points])
     t = np.array([math.log2(r.trial.horizon) for r in points])
     rung = np.array([r.trial.rung for r in points])
-    tested = [_x(r) for r in _trained(search, state)]
-    c = np.arange(min(tested) - 0.3, max(tested) + 0.3 + _GRID, _GRID)
+    c = np.arange(x.min() - _BEYOND, x.max() + _BEYOND + _GRID, _GRID)
     b, d = _CURVATURES, _DRIFTS
     shape = b[None, :, None, None] * (x - c[:, None, None, None] - d[None, None, :, None] * t) ** 2  # (c, b, d, point)
     rest = y - shape
@@ -319,13 +324,16 @@ def _noise(squares: Floats, freedom: int) -> float:
 
 
 def _near_the_best(search: Search, state: State) -> list[Result]:
-    """The trained trials whose score is near their rung's best, or the nearest ones beside it."""
+    """The trials that the parabola is laid through: of every rung those that trained nearly as well as its best, within
+    reach of the best one of the longest rung."""
     trained = _trained(search, state)
+    last = max(r.trial.rung for r in trained)
+    centre = _x(min((r for r in trained if r.trial.rung == last), key=_y))
     near: list[Result] = []
-    for rung in sorted({r.trial.rung for r in trained}):
-        own = sorted((r for r in trained if r.trial.rung == rung), key=_x)
-        low = min(math.log(r.score or math.inf) for r in own)
-        near += [r for r in own if math.log(r.score or math.inf) <= low + _WINDOW]
+    for rung in range(last + 1):
+        own = [r for r in trained if r.trial.rung == rung]
+        low = min(map(_y, own), default=0.0)
+        near += [r for r in own if _y(r) <= low + _WINDOW and abs(_x(r) - centre) <= _REACH]
     return near
 
 
@@ -337,16 +345,18 @@ def _finest(posterior: _Posterior) -> float:
 def _doubts(search: Search, state: State, posterior: _Posterior) -> str:
     """Why the answer should be taken with care; "" if there is no reason to."""
     xs = sorted(map(_x, state.results))
+    lowest = min(_y(r) for r in _trained(search, state) if r.trial.rung == 0)
     if posterior.points < 3:
         return f"only {posterior.points} of {len({r.trial.key for r in state.results})} trials trained well"
     if posterior.mean <= xs[0] + 0.1:
         return f"the best rate lies at the low end of what was tried, {10 ** xs[0]:.3g}"
     if posterior.mean >= xs[-1] - 0.1:
         return f"the best rate lies at the high end of what was tried, {10 ** xs[-1]:.3g}"
+    flat = [_x(r) for r in _trained(search, state) if r.trial.rung == 0 and _y(r) < lowest + 3 * posterior.noise]
+    if posterior.deviation > 0.4 or max(flat) - min(flat) > 2 * _REACH:
+        return "the scores hardly depend on the rate over a wide range, or scatter too much to tell"
     if posterior.noise > 3 * _NOISE:
         return "the scores scatter more than they differ"
-    if posterior.deviation > 0.4:
-        return "the scores hardly depend on the rate over a wide range, or scatter too much to tell"
     return ""
 
 

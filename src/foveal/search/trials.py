@@ -19,6 +19,7 @@ from foveal.layers import BatchNorm, Layer, Residual, Sequential
 from foveal.lrsearch import Result, Trial
 from foveal.optim import Optimizer
 from foveal.plan import Plan
+from foveal.rng import permutation, stream_key
 from foveal.search.data import SharedData
 from foveal.train.initial import Initial
 from foveal.train.session import Session
@@ -26,7 +27,7 @@ from foveal.train.settings import TrainSettings
 
 PlanState = Mapping[str, NDArray[np.float32]]
 
-LEAST_STEPS: Final = 20  # of a trial: fewer say nothing
+LEAST_STEPS: Final = 10  # of a trial: fewer say nothing
 _SCORED: Final = 8  # a trial is scored on as many images as it trained on / 8,
 _FEWEST_SCORED: Final = 500  # but at least on so many, if there are
 _EXPLODED: Final = 5.0  # times the loss of a guess, or the first one: such a mean over _RECENT steps ends a trial
@@ -102,25 +103,25 @@ def run_half(job: Job, trial: Trial, half: int, begun: PlanState | None = None) 
     middle = total // 2
     first = {name: value for name, value in session.plan.state_dict().items() if _is_statistic(name)}
     if half == 1 or begun is None:
-        loss, passes = _train(job, session, 0, middle)
+        loss, passes = train_part(job, session, 0, middle)
         if loss is None or half == 1:
             state = None if loss is None else session.plan.state_dict()
             return Half(Result(trial, half, loss), passes, state)
     else:
         session.plan.load_state_dict(begun)
         session.plan.updates = middle
-    loss, passes = _train(job, session, middle, total)
+    loss, passes = train_part(job, session, middle, total)
     if loss is None:
         return Half(Result(trial, 2, None), passes)
     settle_statistics(session.plan, first, total)
-    index = _scored(job, total * session.batch_size)
+    index = scoring(job, total * session.batch_size)
     score = session.validate(index)
     finite = score is not None and math.isfinite(score.loss)
     result = Result(trial, 2, loss, score.loss if score is not None and finite else None)
     return Half(result, passes + len(index))
 
 
-def _train(job: Job, session: Session, start: int, end: int) -> tuple[float | None, int]:
+def train_part(job: Job, session: Session, start: int, end: int) -> tuple[float | None, int]:
     """(mean loss over the last half of the updates from start to end, None if it exploded; images trained on)."""
     losses: list[float] = []
     passes = 0
@@ -135,17 +136,21 @@ def _train(job: Job, session: Session, start: int, end: int) -> tuple[float | No
         passes += done.count
         losses.append(done.loss)
         recent = losses[-_RECENT:]
-        if not math.fsum(recent) <= len(recent) * _EXPLODED * max(job.guess, losses[0]):  # so that NaN counts
+        if not math.fsum(recent) <= len(recent) * _EXPLODED * max(
+            session.uniform_loss, losses[0]
+        ):  # so that NaN counts
             return None, passes
     last = losses[len(losses) // 2 :]
-    return math.fsum(last) / len(last) if last else 0.0, passes
+    scale = job.guess / session.uniform_loss  # class weights and smoothing change what a guess costs
+    return scale * math.fsum(last) / len(last) if last else 0.0, passes
 
 
-def _scored(job: Job, trained: int) -> NDArray[np.int64]:
-    """Which of the held-out images score a trial: the first ones, which are in random order."""
+def scoring(job: Job, trained: int) -> NDArray[np.int64]:
+    """Which of the held-out images score a trial; the longer it is, the more, those of shorter ones among them."""
     held_out = job.data.dataset.validation
     assert held_out is not None
-    return np.arange(min(len(held_out), max(_FEWEST_SCORED, trained // _SCORED)))
+    order = permutation(stream_key(job.settings.seed, "trial"), len(held_out))
+    return order[: max(_FEWEST_SCORED, trained // _SCORED)]
 
 
 def settle_statistics(plan: Plan, first: PlanState, updates: int) -> None:

@@ -1,0 +1,239 @@
+"""The search alone, on invented curves: no network, no data, no clock."""
+
+import math
+import pickle
+import random
+from collections.abc import Callable
+
+import pytest
+
+from foveal.errors import UsageError
+from foveal.lrsearch import (
+    Best,
+    NothingTrainedError,
+    Result,
+    Rung,
+    Search,
+    State,
+    Trial,
+    best,
+    longer,
+    observe,
+    propose,
+    rounded,
+)  # fmt: skip
+
+GUESS = math.log(10)
+Curve = Callable[[float, float], float | None]  # (log10 of the rate, horizon) → score, None: diverged
+
+
+def valley(centre: float, curvature: float = 0.9, drift: float = 0.0, cliff: float = 0.6, floor: float = 0.5) -> Curve:
+    """A parabola in ln(score); above the cliff the network only guesses, and half a decade further it diverges."""
+
+    def curve(x: float, horizon: float) -> float | None:
+        away = x - centre - drift * math.log2(horizon)
+        if away > cliff:
+            return None if away > cliff + 0.5 else GUESS
+        return min(GUESS, floor * horizon**-0.2 * math.exp(curvature * away * away))
+
+    return curve
+
+
+def searched(curve: Curve, noise: float = 0.0, seed: int = 0, search: Search | None = None) -> tuple[Search, State]:
+    search, state, draw = search or Search(GUESS, seed=seed), State(), random.Random(seed)
+    for _ in range(30):
+        trials = propose(search, state)
+        if not trials:
+            return search, state
+        begun = {r.trial.key for r in state.results}
+        results = []
+        for trial in trials:
+            score = curve(math.log10(trial.lr), trial.horizon)
+            if score is not None and score < GUESS:  # a network that guesses does so without noise
+                score *= math.exp(draw.gauss(0, noise))
+            second = trial.key in begun
+            results.append(Result(trial, 2 if second else 1, score, score if second else None))
+        state = observe(state, results)
+    raise AssertionError("the search does not end")
+
+
+def found(curve: Curve, noise: float = 0.0, seed: int = 0, search: Search | None = None) -> Best:
+    return best(*searched(curve, noise, seed, search))
+
+
+def offsets(curve: Curve, centre: float, noise: float, seeds: int = 40) -> list[float]:
+    """How many decades the answers lie from where the best rate is, sorted by size."""
+    return sorted((math.log10(found(curve, noise, seed).lr) - centre for seed in range(seeds)), key=abs)
+
+
+@pytest.mark.parametrize("centre", [-4, -3.3, -2, -1.1, 0, 0.4])
+def test_a_smooth_valley(centre: float) -> None:
+    away = offsets(valley(centre), centre, 0.0)
+    assert abs(away[len(away) // 2]) < 0.1
+    assert abs(away[-1]) < 0.3
+
+
+@pytest.mark.parametrize("centre", [-4, -2.6, -1, 0.3])
+def test_a_noisy_valley(centre: float) -> None:
+    away = offsets(valley(centre), centre, 0.06)
+    assert abs(away[len(away) // 2]) < 0.12
+    assert abs(away[int(0.9 * len(away))]) < 0.3
+
+
+@pytest.mark.parametrize("centre", [-5.6, -5, 0.95, 1.5])
+def test_the_range_extends_where_the_best_lies_at_its_edge(centre: float) -> None:
+    away = offsets(valley(centre), centre, 0.04)
+    assert abs(away[int(0.9 * len(away))]) < 0.35
+
+
+def test_a_plateau_is_answered_from_its_middle() -> None:
+    def plateau(x: float, horizon: float) -> float:
+        return 0.6 if -3 < x < -1 else min(GUESS, 0.6 * math.exp(2 * (abs(x + 2) - 1)))
+
+    for seed in range(20):
+        assert -2.6 < math.log10(found(plateau, 0.02, seed).lr) < -1.4
+
+
+def test_of_two_valleys_the_deeper_one() -> None:
+    deep, shallow = valley(-1.5, cliff=9), valley(-4, cliff=9, floor=0.8)
+
+    def curve(x: float, horizon: float) -> float | None:
+        return min(deep(x, horizon) or math.inf, shallow(x, horizon) or math.inf)
+
+    answers = [math.log10(found(curve, 0.03, seed).lr) for seed in range(20)]
+    assert sum(abs(x + 1.5) < 0.4 for x in answers) >= 18
+
+
+def test_nothing_above_the_highest_rate_that_trained_well_is_chosen() -> None:
+    for seed in range(40):
+        curve = valley(-2, cliff=0.1)
+        search, state = searched(curve, 0.05, seed)
+        trained = [r.trial.lr for r in state.results if r.score is not None and r.score < 0.9 * GUESS]
+        assert best(search, state).lr <= max(trained)
+
+
+def test_where_everything_diverges_it_says_so() -> None:
+    search, state = searched(lambda x, h: None)
+    with pytest.raises(NothingTrainedError, match="every one made the loss infinite.*--lr"):
+        best(search, state)
+    assert min(r.trial.lr for r in state.results) < 1e-6  # it went below the range first
+
+
+def test_where_every_trial_guesses_it_says_so() -> None:
+    search, state = searched(lambda x, h: GUESS)
+    with pytest.raises(NothingTrainedError, match="none of .* learnt more than guessing.*--lr"):
+        best(search, state)
+
+
+def test_where_all_rates_are_equal_the_evidence_is_weak() -> None:
+    answer = found(lambda x, h: 1.0, 0.02)
+    assert answer.evidence == "weak"
+    assert "hardly depend on the rate" in answer.reason
+    assert 1e-6 < answer.lr < 100
+
+
+def test_diverged_trials_are_no_points_but_no_failures() -> None:
+    def mostly_cliff(x: float, horizon: float) -> float | None:
+        return None if x > -3.4 else valley(-4)(x, horizon)
+
+    assert abs(math.log10(found(mostly_cliff, 0.03).lr) + 4) < 0.4
+
+
+def test_trials_that_guess_at_half_time_are_dropped() -> None:
+    _, state = searched(valley(-2))
+    firsts = {r.trial.key for r in state.results if r.half == 1}
+    seconds = {r.trial.key for r in state.results if r.half == 2}
+    assert seconds < firsts
+
+
+def test_later_rungs_are_narrower_and_longer() -> None:
+    search, state = searched(valley(-2), 0.03)
+    by_rung = [[r.trial for r in state.results if r.trial.rung == k and r.half == 1] for k in (0, 1)]
+    width = [math.log10(max(t.lr for t in rung) / min(t.lr for t in rung)) for rung in by_rung]
+    assert width[1] < width[0] / 3
+    assert [rung[0].horizon for rung in by_rung] == [r.horizon for r in search.rungs]
+
+
+def test_the_drift_that_the_rungs_show_is_followed_but_less_far() -> None:
+    rungs = (Rung(8, 1 / 32), Rung(5, 1 / 16), Rung(5, 1 / 4))
+
+    def median(drift: float) -> float:
+        curve = valley(-2, drift=drift, cliff=9)
+        answers = sorted(math.log10(found(curve, 0.01, seed, Search(GUESS, rungs, seed=seed)).lr) for seed in range(21))
+        return answers[10]
+
+    at_the_last_rung = -2 + 0.12 * math.log2(1 / 4)
+    assert at_the_last_rung < median(0.12) < -2 + 0.1
+    assert abs(median(0.0) + 2) < 0.05
+
+
+def test_the_bracket_holds_the_best_rate_four_times_in_five() -> None:
+    inside = 0
+    for seed in range(60):
+        centre = -3 + 2 * random.Random(seed).random()
+        low, high = found(valley(centre), 0.05, seed).bracket
+        inside += low <= 10**centre <= high
+    assert 42 <= inside <= 60
+
+
+def test_rates_are_stratified() -> None:
+    for seed in range(20):
+        rates = [math.log10(t.lr) for t in propose(Search(GUESS, seed=seed), State())]
+        assert [int((x + 5) / 6 * 8) for x in rates] == list(range(8))
+
+
+def test_everything_follows_from_the_seed() -> None:
+    assert searched(valley(-2), 0.05, 3) == searched(valley(-2), 0.05, 3)
+    assert searched(valley(-2), 0.05, 3)[1] != searched(valley(-2), 0.05, 4)[1]
+    search, state = searched(valley(-2), 0.05)
+    assert pickle.loads(pickle.dumps((search, state))) == (search, state)
+
+
+def test_seeds_of_trials() -> None:
+    own = {t.seed for t in propose(Search(GUESS), State())}
+    shared = {t.seed for t in propose(Search(GUESS, one_seed=True), State())}
+    assert len(own) == 8
+    assert len(shared) == 1
+
+
+def test_a_round_does_not_depend_on_the_order_of_its_results() -> None:
+    search = Search(GUESS)
+    results = [Result(t, 1, valley(-2)(math.log10(t.lr), t.horizon)) for t in propose(search, State())]
+    assert observe(State(), results) == observe(State(), results[::-1])
+    assert observe(observe(State(), results[:3]), results[3:]) == observe(State(), results)
+
+
+def test_a_result_counts_once() -> None:
+    trial = propose(Search(GUESS), State())[0]
+    state = observe(State(), [Result(trial, 1, 2.0)])
+    with pytest.raises(UsageError, match=r"half 1 of trial 0\.0 has been observed already"):
+        observe(state, [Result(trial, 1, 2.0)])
+
+
+def test_rates_have_three_digits() -> None:
+    assert rounded(0.0123456) == 0.0123
+    assert all(t.lr == rounded(t.lr) for t in propose(Search(GUESS), State()))
+
+
+def test_no_trial_shorter_than_asked() -> None:
+    assert [rung.horizon for rung in longer(Search(GUESS), 0.05).rungs] == [0.05, 1 / 16]
+    assert [rung.horizon for rung in longer(Search(GUESS), 3.0).rungs] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"low": 1.0, "high": 0.1}, "must lie below"),
+        ({"low": 0.0}, "above 0"),
+        ({"rungs": ()}, "at least one rung"),
+        ({"guess": 0.0}, "above 0"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_searches_that_cannot_be(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Search(**{"guess": GUESS, **arguments})  # type: ignore[arg-type]
+
+
+def test_a_trial_names_itself() -> None:
+    assert Trial(1, 2, 0.1, 0.5, 7).key == "1.2"
