@@ -114,14 +114,14 @@ def test_nothing_above_the_highest_rate_that_trained_well_is_chosen() -> None:
 
 def test_where_everything_diverges_it_says_so() -> None:
     search, state = searched(lambda x, h: None)
-    with pytest.raises(NothingTrainedError, match="every one made the loss infinite.*--lr"):
+    with pytest.raises(NothingTrainedError, match=r"every one made the loss infinite.*--lr"):
         best(search, state)
     assert min(r.trial.lr for r in state.results) < 1e-6  # it went below the range first
 
 
 def test_where_every_trial_guesses_it_says_so() -> None:
     search, state = searched(lambda x, h: GUESS)
-    with pytest.raises(NothingTrainedError, match="none of .* learnt more than guessing.*--lr"):
+    with pytest.raises(NothingTrainedError, match=r"none of .* learnt more than guessing.*--lr"):
         best(search, state)
 
 
