@@ -79,6 +79,7 @@ def comparable(text: str) -> str:
     """The page without what differs from machine to machine: speed, time, threads, instruction set."""
     text = re.sub(r"[\d,]+ images/s", "N images/s", text)
     text = re.sub(r"\b\d+(\.\d+)? s\b", "N s", text)
+    text = re.sub(r"\b\d+ at a time with \d+ threads?( each)?", "N at a time with N threads", text)
     return re.sub(r"\b\d+ threads?, \w+", "N threads, isa", text)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from foveal import models
     from foveal.data import Augment, Dataset, Images, Preprocess, load_dataset
     from foveal.errors import DataError, DivergedError, FovealError, RunError, ShapeError, UsageError
-    from foveal.fitting import Watch, fit, resume
+    from foveal.fitting import Watch, fit, resume, search_rate
     from foveal.layers import (
         GELU,
         AvgPool2d,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _LATER: Final = {
     "foveal.data": ("Augment", "Dataset", "Images", "Preprocess", "load_dataset"),
     "foveal.errors": ("DataError", "DivergedError", "FovealError", "RunError", "ShapeError", "UsageError"),
-    "foveal.fitting": ("Watch", "fit", "resume"),
+    "foveal.fitting": ("Watch", "fit", "resume", "search_rate"),
     "foveal.layers": (
         "GELU",
         "AvgPool2d",
@@ -128,6 +128,7 @@ __all__ = [
     "load_run",
     "models",
     "resume",
+    "search_rate",
 ]
 
 

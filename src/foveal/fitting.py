@@ -2,9 +2,10 @@
 
 import math
 import os
+import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,14 +24,15 @@ from foveal.run.checkpoint import Progress, read_checkpoint
 from foveal.run.folder import RunFolder
 from foveal.run.model_file import image_shape
 from foveal.run.run import Run, load_run
-from foveal.search.run import MakeExecutor, find_rate
+from foveal.search.display import search_listener
+from foveal.search.run import Found, MakeExecutor, find_rate
 from foveal.train.balance import remarks
 from foveal.train.early import refuse_early
 from foveal.train.events import Event, Listener, Noted, Warned
 from foveal.train.initial import Initial, initial_again, normalised_as, read_initial, with_classes
 from foveal.train.interrupt import Interrupted
 from foveal.train.loop import CHECKPOINT_SECONDS, train
-from foveal.train.progress import progress_listener
+from foveal.train.progress import PlainProgress, progress_listener
 from foveal.train.reading import reading_shown
 from foveal.train.record import changes, check_data, config_of, extended, session_of, settings_of, take_over
 from foveal.train.session import Session
@@ -94,6 +96,91 @@ def fit_settings(
     """`fit` with the settings as one object; net and optimizer replace those that the settings name."""
     watch = watch or Watch()
     begun = watch.clock()
+    with _begun(settings, data, net, optimizer, run_dir, watch) as (session, folder):
+        session = _with_rate(session, folder, watch)
+        return _run(session, folder, Progress(seconds=watch.clock() - begun), watch)
+
+
+def search_rate(
+    model: Sequential | str,
+    data: Source,
+    *,
+    optimizer: Optimizer | str = "momentum",
+    run_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    listeners: Sequence[Listener] = (),
+    executor: MakeExecutor = ThreadPoolExecutor,
+    **options: Unpack[Options],
+) -> tuple[Found, Path]:
+    """Find the learning rate that `fit` would find, and stop there: what was found, and the folder of the run.
+
+    All arguments are `fit`'s; they are those of the training too that `resume(folder)` then begins, with this rate.
+    Raises what `fit` does, UsageError for a given lr, NothingTrainedError where no rate learnt anything.
+    """
+    net, name = (None, model) if isinstance(model, str) else (model, CUSTOM)
+    rule, rule_name = (None, optimizer) if isinstance(optimizer, str) else (optimizer, optimizer.name)
+    settings = TrainSettings(model=name, optimizer=rule_name, **options)
+    watch = Watch(progress, listeners, executor=executor)
+    return search_settings(settings, data, net=net, optimizer=rule, run_dir=run_dir, watch=watch)
+
+
+def search_settings(
+    settings: TrainSettings,
+    data: Source,
+    *,
+    net: Sequential | None = None,
+    optimizer: Optimizer | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    watch: Watch | None = None,
+) -> tuple[Found, Path]:
+    """`search_rate` with the settings as one object."""
+    if settings.lr != AUTO:
+        raise UsageError("--lr would leave nothing to search for: leave it out")
+    watch = watch or Watch()
+    with _begun(settings, data, net, optimizer, run_dir, watch) as (session, folder):
+        return _found(session, folder, watch, _search_again(folder)), folder.path
+
+
+def resume_search(
+    run_dir: str | os.PathLike[str],
+    *,
+    data: Source | None = None,
+    threads: int | None = None,
+    isa: str | None = None,
+    workers: int | None = None,
+    watch: Watch | None = None,
+) -> tuple[Found, Path]:
+    """Go on with a search that was interrupted, to the same rate. One that is finished is answered from its record.
+
+    Arguments as for `resume`; workers: those that it was begun with when None. Raises RunError where there was none.
+    """
+    watch = watch or Watch()
+    resolve_threads(threads)
+    resolve_isa(isa)
+    folder = RunFolder.open(run_dir)
+    with folder.lock():
+        config = folder.read_config()
+        settings = settings_of(folder, config)
+        if settings.lr != AUTO:
+            return _recorded(folder, config), folder.path
+        dataset = _reloaded(folder, config, settings, data, watch.progress)
+        initial = initial_again(folder, config["init_from"]) if config.get("init_from") else None
+        session = session_of(folder, config, dataset, threads, isa, initial)
+        _say(map(Warned, [*changes(config, session), *advice(session.plan.net)]), watch)
+        return _found(session, folder, watch, _search_again(folder), workers), folder.path
+
+
+@contextmanager
+def _begun(
+    settings: TrainSettings,
+    data: Source,
+    net: Sequential | None,
+    optimizer: Optimizer | None,
+    run_dir: str | os.PathLike[str] | None,
+    watch: Watch,
+) -> Iterator[tuple[Session, RunFolder]]:
+    """A session before its first step in a new run folder, which is locked while the block runs; whoever watches is
+    told what was decided."""
     if optimizer is None:
         optimizer = OPTIMIZERS[settings.optimizer](**settings.optimizer_arguments())
     elif given := [name for name in RULE if getattr(settings, name) != getattr(TrainSettings, name)]:
@@ -126,8 +213,8 @@ def fit_settings(
         except RunError:
             folder.discard()
             raise
-        session = _with_rate(session, folder, watch)
-        return _run(session, folder, Progress(seconds=watch.clock() - begun), watch, [*said, *map(Warned, advice(net))])
+        _say([*said, *map(Warned, advice(net))], watch)
+        yield session, folder
 
 
 def resume(
@@ -171,10 +258,10 @@ def resume(
             take_over(session, folder, state, progress.updates)
         if more_epochs:
             folder.write_config(config)
+        _say(map(Warned, [*changes(config, session), *advice(session.plan.net)]), watch)
         session = _with_rate(session, folder, watch)
         progress.seconds += watch.clock() - begun
-        warnings = [*changes(config, session), *advice(session.plan.net)]
-        return _run(session, folder, progress, watch, list(map(Warned, warnings)))
+        return _run(session, folder, progress, watch)
 
 
 def held_out_images(
@@ -232,21 +319,52 @@ def _with_rate(session: Session, folder: RunFolder, watch: Watch) -> Session:
     """The session with a number for a learning rate: what it has, or what a search finds and config.json then has."""
     if session.settings.lr != AUTO:
         return session
+    return session.at_rate(_found(session, folder, watch, folder.resume_command).best.lr)
+
+
+def _found(session: Session, folder: RunFolder, watch: Watch, resume_command: str, workers: int | None = None) -> Found:
+    """What a search finds, once config.json has it. resume_command: to type if the search is interrupted."""
     with _shown(watch) as listeners:
         found = find_rate(
-            session, folder, workers=session.settings.workers, executor=watch.executor, listeners=listeners,
-            clock=watch.clock,
+            session, folder, workers=workers or session.settings.workers, executor=watch.executor, listeners=listeners,
+            clock=watch.clock, resume_command=resume_command,
         )  # fmt: skip
     config = folder.read_config()
-    config["settings"]["lr"], config["search"] = found.best.lr, found.to_json()
+    config["settings"] |= {"lr": found.best.lr, "workers": None}  # workers: with a rate they would change nothing
+    config["search"] = found.to_json()
     folder.write_config(config)
-    return session.at_rate(found.best.lr)
+    return found
+
+
+def _recorded(folder: RunFolder, config: dict[str, Any]) -> Found:
+    """What the search of a run found. Raises RunError."""
+    if "search" not in config:
+        raise RunError(f"{folder.path} was given its learning rate, so there is no search to go on with")
+    try:
+        return Found.from_json(config["search"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{folder.config} does not fit this version of foveal: its search has no usable {error}"
+        ) from None
+
+
+def _search_again(folder: RunFolder) -> str:
+    return f"foveal search --resume {shlex.quote(str(folder.path))}"
+
+
+def _say(said: Iterable[Event], watch: Watch) -> None:
+    with _shown(watch) as listeners:
+        for event in said:
+            for listener in listeners:
+                listener(event)
 
 
 @contextmanager
 def _shown(watch: Watch) -> Iterator[list[Listener]]:
     """The listeners, and while the block runs a display on stderr if one is wanted."""
-    shown = [progress_listener(sys.stderr)] if watch.progress and sys.stderr is not None else []
+    shown: list[PlainProgress] = []
+    if watch.progress and sys.stderr is not None:
+        shown = [progress_listener(sys.stderr), search_listener(sys.stderr)]
     try:
         yield [*shown, *watch.listeners]
     finally:
@@ -254,12 +372,9 @@ def _shown(watch: Watch) -> Iterator[list[Listener]]:
             display.close()
 
 
-def _run(session: Session, folder: RunFolder, progress: Progress, watch: Watch, said: Sequence[Event]) -> Run:
+def _run(session: Session, folder: RunFolder, progress: Progress, watch: Watch) -> Run:
     """Train to the end, judge the kept weights on the test part, and return the run. Raises what `train` does."""
     with _shown(watch) as listeners:
-        for event in said:
-            for listener in listeners:
-                listener(event)
         train(
             session, folder, progress, listeners=listeners, clock=watch.clock, checkpoint_every=watch.checkpoint_every
         )

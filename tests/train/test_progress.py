@@ -10,7 +10,7 @@ import foveal
 from foveal.errors import DivergedError
 from foveal.run.checkpoint import EpochRow
 from foveal.train.events import BatchDone, EpochDone, Finished, Started, Stopped, Warned
-from foveal.train.progress import LiveProgress, PlainProgress, _duration, progress_listener
+from foveal.train.progress import LiveProgress, PlainProgress, duration, progress_listener
 
 STARTED = Started(
     run=Path("runs/x-1"), epochs=3, steps=24, steps_per_epoch=8, updates=0, class_names=tuple("abcdefghijkl"),
@@ -82,7 +82,7 @@ def test_a_display_that_cannot_write_falls_silent(
     ("seconds", "text"), [(0.43, "0.4 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert _duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_the_live_bar_shows_and_leaves(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ STARTED: Final = time.monotonic()  # of the process, but for what Python needs t
 # command → what it does; each is the function of that name in the module of that name, imported when it is used
 COMMANDS: Final = {
     "train": "Train a network on images, evaluate it, keep it.",
+    "search": "Find the learning rate to train with.",
     "inspect": "Show what foveal sees in a set of images.",
     "evaluate": "Judge a trained model on labelled images.",
     "predict": "Say what a trained model sees in image files.",

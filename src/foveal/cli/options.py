@@ -3,7 +3,7 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import click
@@ -25,14 +25,17 @@ def machine_options(function: F) -> F:
     return settings_options("threads", "isa")(function)
 
 
-def settings_options(*names: str) -> Callable[[F], F]:
-    """A flag for each field of `TrainSettings`, or for those named; one that is not given is None."""
+def settings_options(*names: str, without: Collection[str] = (), more_epochs: bool = False) -> Callable[[F], F]:
+    """A flag for each field of `TrainSettings`, or for those named; one that is not given is None.
+
+    without: fields that have none. more_epochs: --epochs +N has a meaning, which its help says.
+    """
 
     def add(command: F) -> F:
         hints = typing.get_type_hints(TrainSettings)
         for field in reversed(dataclasses.fields(TrainSettings)):
-            if not names or field.name in names:
-                command = _option(field, _plain_type(hints[field.name]))(command)
+            if (not names or field.name in names) and field.name not in without:
+                command = _option(field, _plain_type(hints[field.name]), more_epochs)(command)
         return command
 
     return add
@@ -73,14 +76,14 @@ def _plain_type(hint: Any) -> type:
     return plain
 
 
-def _option(field: "dataclasses.Field[Any]", kind: Any) -> Callable[[Any], Any]:
+def _option(field: "dataclasses.Field[Any]", kind: Any, more_epochs: bool) -> Callable[[Any], Any]:
     name, help_text, choices = flag(field.name), field.metadata["help"], field.metadata["choices"]
     if kind is bool:
         both = field.default is None
         spelt = f"{name}/--no-{name[2:]}" if both else name
         return click.option(spelt, default=None, is_flag=True, help=sentence(help_text))
     if field.name == "epochs":
-        help_text = sentence(help_text + "; with --resume, +N: so many more")
+        help_text = sentence(help_text + "; with --resume, +N: so many more" * more_epochs)
         return click.option(name, type=_Epochs(), default=None, metavar="N", help=help_text)
     if field.name == "lr":
         kind = _Rate()

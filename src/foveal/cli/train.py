@@ -20,7 +20,7 @@ from foveal.train.settings import TrainSettings, flag
 @click.argument("data", required=False)
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted run; everything comes from its folder.")
 @click.option("--out", metavar="RUN", help="Folder to make for the run, which must not exist [runs/DATA-N].")
-@settings_options()
+@settings_options(more_epochs=True)
 @layers_option
 @json_option
 def train(

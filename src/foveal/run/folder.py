@@ -6,6 +6,7 @@ model.safetensors   the weights kept: best by validation, or else last
 last.safetensors    the checkpoint to resume from
 evaluation.json     the test part, once at the end
 search/trials.json  every trial of the search for a learning rate, as it ends
+search/search.svg   a plot of them, made by foveal search
 .lock               held by the process that trains
 """
 
@@ -103,6 +104,10 @@ class RunFolder:
     def trials(self) -> Path:
         return self.path / "search" / "trials.json"
 
+    @property
+    def plot(self) -> Path:
+        return self.path / "search" / "search.svg"
+
     def lock(self) -> AbstractContextManager[None]:
         """Refuse other processes while the block runs; raises RunError if one is there already."""
         return locked(self.path)
@@ -142,11 +147,18 @@ class RunFolder:
 
     def write_search(self, found: Mapping[str, Any]) -> None:
         """Write the trials of the search so far."""
+        self._write_of_search(self.trials, _pretty(found))
+
+    def write_plot(self, picture: bytes) -> None:
+        """Write the plot of the search."""
+        self._write_of_search(self.plot, picture)
+
+    def _write_of_search(self, path: Path, data: bytes) -> None:
         try:
-            self.trials.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
         except OSError as error:
-            raise RunError(f"cannot create {self.trials.parent}: {error.strerror}") from None
-        write_atomic(self.trials, _pretty(found))
+            raise RunError(f"cannot create {path.parent}: {error.strerror}") from None
+        write_atomic(path, data)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         write_atomic(self.config, _pretty(config))

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +19,7 @@ from foveal.lrsearch import Best, Result, Search, State, Trial, best, longer, ob
 from foveal.run.folder import RunFolder
 from foveal.search.data import SharedData, with_held_out
 from foveal.search.trials import Half, Job, PlanState, TrialStoppedError, run_half
-from foveal.train.events import Event, Listener, RoundDone, SearchFinished, SearchStarted, TrialDone
+from foveal.train.events import Event, Listener, RoundDone, SearchFinished, SearchStarted, TrialBegun, TrialDone
 from foveal.train.interrupt import Interrupted, stop_request
 from foveal.train.session import Session
 
@@ -53,6 +53,15 @@ class Found:
             "trials": list(self.trials),
         }
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Found":
+        """What `to_json` wrote. Raises KeyError, TypeError or ValueError where something else is there."""
+        low, high = values["bracket"]
+        answer = Best(
+            values["lr"], (low, high), values["noise"], values["drift"], values["evidence"], values["reason"]
+        )  # fmt: skip
+        return cls(answer, values["cost"], values["seconds"], tuple(values["trials"]))
+
 
 def search_of(session: Session) -> Search:
     """The search that suits a training."""
@@ -72,13 +81,15 @@ def find_rate(
     executor: MakeExecutor = ThreadPoolExecutor,
     listeners: Sequence[Listener] = (),
     clock: Callable[[], float] = time.monotonic,
+    resume_command: str | None = None,
 ) -> Found:
     """Search for the learning rate of a training that has not begun; the session is left as it is.
 
     workers: trials at a time (None: as many as the session has threads); the threads are shared out among them.
     executor: makes what they run on. The answer depends on neither. Trials that are in the folder already are not run
-    again. Raises Interrupted on Ctrl-C (what is done is kept), DataError where there are too few images to judge a rate
-    by, NothingTrainedError where no rate learnt anything, RunError where a file cannot be written or workers die.
+    again. resume_command: what to type after a Ctrl-C, if not the folder's own. Raises Interrupted on Ctrl-C (what is
+    done is kept), DataError where there are too few images to judge a rate by, NothingTrainedError where no rate learnt
+    anything, RunError where a file cannot be written or workers die.
     """
     begun = clock()
     threads = session.plan.threads
@@ -88,6 +99,7 @@ def find_rate(
         job = job_of(session, search.guess, max(1, threads // workers))
         search = longer(search, job.steps(0.0) / job.total_steps)
         runner = _Runner(job, folder, search, workers, executor, listeners, clock)
+        runner.resume_command = resume_command or folder.resume_command
         try:
             state = runner.run(lambda: request.requested)
         finally:
@@ -135,6 +147,7 @@ class _Runner:
         self.kept: dict[str, dict[str, Any]] = {}  # by "rung.number.half"
         self.states: dict[str, PlanState | None] = {}  # of half-trained trials
         self.seconds_before = 0.0
+        self.resume_command = folder.resume_command
         self._load()
 
     def run(self, stopped: Callable[[], bool]) -> State:
@@ -173,11 +186,14 @@ class _Runner:
         waiting: dict[Future[Half], Trial] = {
             executor.submit(run_half, self.job, t, half, self.states.get(t.key)): t for t in trials
         }
+        told: set[Future[Half]] = set()
         try:
             while waiting:
                 if stopped():
                     raise self._interrupted()
+                self._tell_begun(waiting, told, half)
                 done, _ = wait(waiting, _POLL, FIRST_COMPLETED)
+                self._tell_begun(waiting, told, half)
                 for future in sorted(done, key=lambda f: waiting[f].number):
                     trial = waiting.pop(future)
                     found = future.result()
@@ -190,11 +206,18 @@ class _Runner:
             for future in waiting:
                 future.cancel()
 
+    def _tell_begun(self, waiting: Mapping[Future[Half], Trial], told: set[Future[Half]], half: int) -> None:
+        """Of the halves that run now and were not told of before. For the eye: nothing is decided by it."""
+        for future, trial in waiting.items():
+            if future not in told and (future.running() or future.done()):
+                told.add(future)
+                self.emit(TrialBegun(trial, half))
+
     def _interrupted(self) -> Interrupted:
         self.job.stop.ask()
         trials = len({(r["rung"], r["number"]) for r in self.kept.values() if r["score"] is not None})
         kept = f"interrupted after {trials} trials of the search, which are kept"
-        return Interrupted(f"{kept}; continue with {self.folder.resume_command}")
+        return Interrupted(f"{kept}; continue with {self.resume_command}")
 
     def _keep(self, found: Half, seconds: float) -> None:
         r = found.result

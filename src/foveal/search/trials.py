@@ -81,7 +81,7 @@ class Job:
     def session(self, trial: Trial) -> Session:
         settings = dataclasses.replace(
             self.settings, lr=trial.lr, seed=trial.seed, epochs=None, steps=self.steps(trial.horizon), patience=None,
-            threads=self.threads, isa=self.isa,
+            workers=None, threads=self.threads, isa=self.isa,
         )  # fmt: skip
         return Session(self.net, self.optimizer, settings, self.data.dataset, initial=self.initial)
 

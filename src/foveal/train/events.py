@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from foveal.lrsearch import Best, Result, Search, State
+from foveal.lrsearch import Best, Result, Search, State, Trial
 from foveal.run.checkpoint import EpochRow
 
 
@@ -104,6 +104,14 @@ class SearchStarted:
 
 
 @dataclass(frozen=True)
+class TrialBegun:
+    """A worker has taken up half a trial. Not told where an executor's futures do not say that they run."""
+
+    trial: Trial
+    half: int
+
+
+@dataclass(frozen=True)
 class TrialDone:
     """Half a trial has ended. passes: images that went through the network in the whole search so far."""
 
@@ -129,6 +137,6 @@ class SearchFinished:
     seconds: float
 
 
-SearchEvent = SearchStarted | TrialDone | RoundDone | SearchFinished
+SearchEvent = SearchStarted | TrialBegun | TrialDone | RoundDone | SearchFinished
 Event = Started | BatchDone | EpochDone | Improved | Noted | Warned | Stopped | Finished | SearchEvent
 Listener = Callable[[Event], None]

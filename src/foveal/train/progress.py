@@ -67,7 +67,7 @@ class PlainProgress:
         if isinstance(event, Stopped):
             return [f"stopped after epoch {event.epoch}: {event.reason}"]
         if isinstance(event, Finished):
-            return [f"kept the weights of epoch {event.kept_epoch}; {_duration(event.seconds)} in all"]
+            return [f"kept the weights of epoch {event.kept_epoch}; {duration(event.seconds)} in all"]
         return []
 
 
@@ -168,7 +168,8 @@ def _epoch_line(event: EpochDone, epochs: int) -> str:
     return f"epoch {row.epoch}/{epochs}: {'; '.join(parts)}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """ "4.3 s", "1 min 5 s", "2 h 1 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s"

@@ -142,7 +142,7 @@ class Session:
     def at_rate(self, lr: float) -> "Session":
         """This session, its plan included, with another learning rate: to be used instead of it."""
         other = copy.copy(self)
-        other.lr, other.settings = lr, dataclasses.replace(self.settings, lr=lr)
+        other.lr, other.settings = lr, dataclasses.replace(self.settings, lr=lr, workers=None)
         return other
 
     def pack_model(self) -> bytes:
