@@ -203,6 +203,23 @@ def test_time_left_is_guessed_from_time_passed() -> None:
             assert drawn(picture)[-2].endswith("50%, 8.0 s, about 8.0 s left")
 
 
+def test_what_a_killed_search_has_left_is_no_measure_of_speed() -> None:
+    now = [0.0]
+    picture = Picture(SEARCH, clock=lambda: now[0])
+    told = list(events())
+    first_rung = [e for e in told if isinstance(e, RoundDone) and e.rung == 0]
+    for event in first_rung:
+        picture.take(event)
+    assert picture.share == pytest.approx(0.5)
+    for event in told[told.index(first_rung[-1]) + 1 :]:
+        picture.take(event)
+        if isinstance(event, RoundDone) and event.half == 1:
+            now[0] = 8.0
+            assert picture.share == pytest.approx(0.75)
+            assert drawn(picture)[-2].endswith("75%, 8.0 s, about 8.0 s left")
+            break
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_it_fits_any_terminal(width: int) -> None:
     picture = Picture(SEARCH, clock=lambda: 0.0)

@@ -34,10 +34,12 @@ class Picture:
         self.running: set[str] = set()
         self.results: dict[str, Result] = {}  # the last of each
         self.best: Best | None = None
+        self.found_done: float | None = None  # share that a killed search had left
 
     def take(self, event: Event) -> None:
         """Take note of an event."""
         if isinstance(event, TrialBegun):
+            self.found_done = self.share if self.found_done is None else self.found_done
             self.running.add(event.trial.key)
         elif isinstance(event, TrialDone):
             self._note(event.result)
@@ -125,11 +127,12 @@ class Picture:
         from rich.text import Text
 
         done, passed = self.share, self.clock() - self.begun
+        made = done - (self.found_done or 0.0)
         bar = columns // 2
         full = round(done * bar)
         words = f"  {done:.0%}, {duration(passed)}"
-        if _EARLY < done < 1:
-            words += f", about {duration(passed * (1 - done) / done)} left"
+        if made > _EARLY and done < 1:
+            words += f", about {duration(passed * (1 - done) / made)} left"
         text = Text(" " * _LEFT, no_wrap=True, overflow="ellipsis")
         text.append(signs.done * full, "green").append(signs.undone * (bar - full), "dim").append(words)
         return text
