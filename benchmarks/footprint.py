@@ -31,7 +31,7 @@ def listen(event):
     if isinstance(event, BatchDone):
         os._exit(0)
 
-foveal.fit("lenet", "digits", run_dir=sys.argv[1], progress=False, listeners=[listen])
+foveal.fit("lenet", "digits", lr=0.02, run_dir=sys.argv[1], progress=False, listeners=[listen])
 """
 STEP = """
 import statistics, time

@@ -193,7 +193,7 @@ def other_run(tools: Tools) -> None:
     import foveal as fv
 
     run(tools)
-    fv.fit("mlp", "digits", width=0.05, epochs=1, run_dir=tools.folder / "other", progress=False)
+    fv.fit("mlp", "digits", width=0.05, lr=0.02, epochs=1, run_dir=tools.folder / "other", progress=False)
     shutil.copy(tools.folder / "other" / "last.safetensors", tools.folder / "run")
     shutil.rmtree(tools.folder / "other")
 
@@ -203,7 +203,7 @@ def from_flowers(tools: Tools) -> None:
     import foveal as fv
 
     flowers(tools)
-    fv.fit("mlp", tools.folder / "flowers", width=0.05, epochs=1, run_dir=tools.folder / "run", progress=False)
+    fv.fit("mlp", tools.folder / "flowers", width=0.05, lr=0.02, epochs=1, run_dir=tools.folder / "run", progress=False)
     path = tools.folder / "run" / "config.json"  # as if it had been typed in this folder
     record = json.loads(path.read_text())
     record["data"]["source"] = "flowers"

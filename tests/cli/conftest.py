@@ -44,7 +44,8 @@ def program(tmp_path: Path) -> Callable[..., Result]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder: a small network trained on digits for an epoch."""
     out = tmp_path_factory.mktemp("runs") / "digits"
-    assert run_command(["train", "digits", "--model", "mlp", "--width", "0.1", "--epochs", "1", "--out", str(out)]) == 0
+    small = ["--model", "mlp", "--width", "0.1", "--lr", "0.02", "--epochs", "1"]
+    assert run_command(["train", "digits", *small, "--out", str(out)]) == 0
     return out
 
 

@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, more: tuple[str, ...], 
 
 def test_a_disk_that_fills_up_later(tmp_path: Path) -> None:
     """The settings still fit, the model no longer does: what is there stays whole."""
-    command = "ulimit -f 8; foveal train digits --model mlp --epochs 1"
+    command = "ulimit -f 8; foveal train digits --model mlp --lr 0.02 --epochs 1"
     complains(shell(command, tmp_path), 1, "cannot write runs/digits-1/model.safetensors: File too large", alone=False)
     names = {path.name for path in (tmp_path / "runs" / "digits-1").iterdir()}
     assert names == {".lock", "config.json", "metrics.csv"}
@@ -168,7 +168,7 @@ def test_a_disk_that_fills_up_while_going_on(tmp_path: Path, trained: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "command", ["info", "train digits --epochs 1 --model mlp --width 0.1", "--help", "summary mlp"]
+    "command", ["info", "train digits --epochs 1 --lr 0.02 --model mlp --width 0.1", "--help", "summary mlp"]
 )
 def test_an_output_that_is_closed_or_goes_away(tmp_path: Path, command: str) -> None:
     for redirection in (">&-", "| head -c 0; (exit ${PIPESTATUS[0]})"):
@@ -190,7 +190,7 @@ def test_errors_leave_stdout_empty_whatever_the_form(foveal: Callable, trained: 
 def test_a_display_that_goes_away_does_not_end_the_training(tmp_path: Path) -> None:
     for number, redirection in enumerate(("2>&1 | head -1", "2>/dev/full", "2>&-")):
         out = f"run{number}"
-        shell(f"foveal train digits --model mlp --width 0.1 --epochs 20 --out {out} {redirection}", tmp_path)
+        shell(f"foveal train digits --model mlp --width 0.1 --lr 0.02 --epochs 20 --out {out} {redirection}", tmp_path)
         rows = (tmp_path / out / "metrics.csv").read_text().splitlines()
         assert len(rows) == 21, redirection
 

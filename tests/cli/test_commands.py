@@ -17,7 +17,7 @@ TRAIN_KEYS = {
     "run", "model", "lr", "epochs", "steps", "train_accuracy", "validation_accuracy", "test_accuracy", "test_loss",
     "seconds", "search_cost", "data_fingerprint", "model_sha256",
 }  # fmt: skip
-SMALL = ("--model", "mlp", "--width", "0.1", "--epochs", "1")
+SMALL = ("--model", "mlp", "--width", "0.1", "--lr", "0.02", "--epochs", "1")
 
 
 def test_train_prints_one_json_object_and_nothing_else(program: Callable) -> None:
@@ -126,7 +126,7 @@ def test_flags_win_over_the_environment(program: Callable) -> None:
 
 
 def test_reference_trains_to_nearly_the_same(foveal: Callable) -> None:
-    small = ("train", "digits", "--model", "mlp", "--width", "0.05", "--steps", "20", "--json")
+    small = ("train", "digits", "--model", "mlp", "--width", "0.05", "--lr", "0.02", "--steps", "20", "--json")
     native, reference = (json.loads(foveal(*small, "--isa", isa).out) for isa in (available_isas()[0], "reference"))
     assert native["model_sha256"] != reference["model_sha256"]
     assert abs(native["test_loss"] - reference["test_loss"]) < 1e-4
@@ -160,7 +160,7 @@ def test_resume_adds_epochs(foveal: Callable, trained: Path, tmp_path: Path) -> 
 
 def test_resume_with_data_that_have_moved(foveal: Callable, pictures: Path, tmp_path: Path) -> None:
     shutil.copytree(pictures, tmp_path / "here")
-    foveal("train", "here", "--model", "mlp", "--width", "0.1", "--epochs", "1", "--out", "run")
+    foveal("train", "here", "--model", "mlp", "--width", "0.1", "--lr", "0.02", "--epochs", "1", "--out", "run")
     (tmp_path / "here").rename(tmp_path / "there")
     result = foveal("train", "--resume", "run", "--epochs", "+1")
     assert (result.code, result.err.splitlines()[-1].split("/")[-1]) == (
@@ -172,7 +172,7 @@ def test_resume_with_data_that_have_moved(foveal: Callable, pictures: Path, tmp_
 def test_evaluating_what_was_trained_on_takes_the_test_part_alone(
     foveal: Callable, pictures: Path, tmp_path: Path
 ) -> None:
-    foveal("train", pictures, "--model", "mlp", "--width", "0.1", "--epochs", "1", "--out", "run")
+    foveal("train", pictures, "--model", "mlp", "--width", "0.1", "--lr", "0.02", "--epochs", "1", "--out", "run")
     own, again = (json.loads(foveal("evaluate", "run", *data, "--json").out) for data in ([], [pictures]))
     assert again == own
     assert "judged on its test part alone" in foveal("evaluate", "run", pictures).err

@@ -13,7 +13,7 @@ import pytest
 from foveal.cli.app import COMMANDS
 
 USES = {  # a use of each command, RUN being a trained run and IMAGES a folder of class folders
-    "train": "train digits --model mlp --width 0.1 --epochs 1 --out new",
+    "train": "train digits --model mlp --width 0.1 --lr 0.02 --epochs 1 --out new",
     "search": "search digits --model mlp --width 0.1 --epochs 4 --out new",
     "inspect": "inspect IMAGES",
     "evaluate": "evaluate RUN",

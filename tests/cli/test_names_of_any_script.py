@@ -17,7 +17,7 @@ from PIL import Image
 
 CLASSES = ("猫", "собака", "🐟 fish", "oiseau, «blessé»", "طائر")
 FILES = ("фото 1.png", "照片 二.png", "🙂.png", 'with "quotes", and commas.png', "#hash & %percent.png", "ñandú.png")
-SMALL = ("--model", "mlp", "--width", "0.1", "--epochs", "2", "--batch-size", "4")
+SMALL = ("--model", "mlp", "--width", "0.1", "--epochs", "2", "--batch-size", "4", "--lr", "0.02")
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def photos(pictures: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def model(foveal: Callable, pictures: Path, tmp_path: Path) -> Path:
-    small = ("--model", "mlp", "--width", "0.1", "--epochs", "2")
+    small = ("--model", "mlp", "--width", "0.1", "--lr", "0.02", "--epochs", "2")
     assert foveal("train", pictures, *small, "--out", tmp_path / "model").code == 0
     return tmp_path / "model"
 

@@ -19,7 +19,7 @@ REAL="$(readlink -f venv/bin/python)"
 run() { PYTHONPATH="$(echo "$WORK"/venv/lib/python*/site-packages)" qemu-x86_64 -cpu Nehalem "$REAL" -S -m foveal "$@"; }
 run info >info.txt
 head -2 info.txt
-run train digits --steps 3 --out run
+run train digits --lr 0.02 --steps 3 --out run
 test -s run/model.safetensors
 cd "$ROOT"
 echo "1 passed, 0 failed"

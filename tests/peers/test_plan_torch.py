@@ -124,7 +124,7 @@ def test_five_steps_of_every_activation_in_and_beside_residual_blocks(isa: str) 
 def test_weights_load_into_torch_by_name(tmp_path: Path, model: str) -> None:
     from safetensors.torch import load_file
 
-    run = fv.fit(model, "digits", width=0.25, steps=20, run_dir=tmp_path / "run", progress=False)
+    run = fv.fit(model, "digits", width=0.25, lr=0.02, steps=20, run_dir=tmp_path / "run", progress=False)
     other = torch_network(run.model.net, (1, 8, 8))
     other.load_state_dict(load_file(tmp_path / "run" / "model.safetensors"))
     other.eval()

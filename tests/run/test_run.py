@@ -201,5 +201,5 @@ def test_softmax_is_stable_and_sums_to_one() -> None:
 
 
 def test_the_hash_in_the_summary_is_that_of_the_file(tmp_path: Path) -> None:
-    run = foveal.fit("mlp", "digits", width=0.02, steps=2, run_dir=tmp_path / "a", progress=False)
+    run = foveal.fit("mlp", "digits", width=0.02, lr=0.02, steps=2, run_dir=tmp_path / "a", progress=False)
     assert run.summary()["model_sha256"] == hashlib.sha256(run.model_path.read_bytes()).hexdigest()

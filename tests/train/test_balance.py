@@ -15,7 +15,9 @@ from foveal.train.balance import balanced_weights, remarks
 from foveal.train.events import Event, Noted, Warned
 from foveal.train.settings import TrainSettings
 
-SMALL: dict[str, Any] = {"model": "mlp", "width": 0.04, "batch_size": 50, "steps": 6, "schedule": "constant"}
+SMALL: dict[str, Any] = {
+    "model": "mlp", "width": 0.04, "lr": 0.02, "batch_size": 50, "steps": 6, "schedule": "constant",
+}  # fmt: skip
 
 
 def test_balanced_weights_by_hand() -> None:

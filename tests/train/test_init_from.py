@@ -33,7 +33,8 @@ def digits(low: int, high: int) -> Arrays:
 
 
 def fit(data: Any, out: Path, model: Any = "auto", **options: Any) -> Run:
-    return fv.fit(model, data, run_dir=out, progress=False, **options)
+    """At a rate of 0.02 unless another one is given."""
+    return fv.fit(model, data, run_dir=out, progress=False, **{"lr": 0.02, **options})
 
 
 @pytest.fixture(scope="module")

@@ -111,9 +111,9 @@ def test_a_run_that_breaks_off_takes_its_bar_along(tmp_path: Path, monkeypatch: 
 
 
 def test_stdout_stays_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    foveal.fit("mlp", "digits", width=0.02, epochs=2, run_dir=tmp_path / "a")
+    foveal.fit("mlp", "digits", width=0.02, lr=0.02, epochs=2, run_dir=tmp_path / "a")
     out, err = capsys.readouterr()
     assert out == ""
     assert [line.split(":")[0] for line in err.splitlines() if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
-    foveal.fit("mlp", "digits", width=0.02, epochs=2, run_dir=tmp_path / "b", progress=False)
+    foveal.fit("mlp", "digits", width=0.02, lr=0.02, epochs=2, run_dir=tmp_path / "b", progress=False)
     assert capsys.readouterr() == ("", "")
