@@ -40,7 +40,7 @@ from bad_makers import (
     written,
 )
 
-SMALL = "--model mlp --width 0.1 --epochs 1"
+SMALL = "--model mlp --width 0.1 --lr 0.02 --epochs 1"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,10 @@ COMMANDS = [
     usage("no threads", "foveal train digits --threads 0", "--threads must be at least 1, not 0"),
     usage("a negative rate", "foveal train digits --lr -0.1", "--lr must be above 0"),
     usage("a rate that is no number", "foveal train digits --lr nan", "--lr must be a number"),
-    usage("a rate that is no float32", "foveal train digits --lr 1e60", "--lr 1e+60 is no float32"),
+    usage("a word for a rate", "foveal train digits --lr fast", "--lr must be a number above 0 or auto, not 'fast'"),
+    usage("a rate that is no float32", "foveal train digits --lr 1e60", "as far as float32 goes, not 1e+60"),
+    usage("workers without a search", "foveal train digits --lr 0.1 --workers 2", "--workers would change nothing"),
+    usage("a flag for what is done anyway", "foveal train digits --auto-lr-find", "or with --lr auto"),
     usage("dropout of everything", "foveal train digits --dropout 1", "--dropout must be at least 0 and below 1"),
     usage(
         "validation on everything", "foveal train digits --validation 1", "--validation must be at least 0 and below"
@@ -471,7 +474,7 @@ MACHINE = [
     Case(
         "a rate that diverges",
         "foveal train digits --model mlp --width 0.1 --lr 1e6 --schedule constant",
-        "; the learning rate was 1e+06, try --lr 1e+05",
+        "; the learning rate was 1e+06, try --lr 1e+05 or --lr auto",
         leaves="runs",
     ),
     Case(

@@ -15,7 +15,7 @@ MEANT = [
     ("--trainer.max_epochs", "--epochs"), ("--max_epochs", "--epochs"), ("--default_root_dir", "--out"),
     ("--ckpt_path", "--resume"), ("--lr_max", "--lr"), ("--bs", "--batch-size"), ("--wd", "--weight-decay"),
     ("--arch", "--model"), ("--valid_pct", "--validation"), ("--imgsz", "--size"), ("--lr0", "--lr"),
-    ("--batch", "--batch-size"), ("--workers", "--threads"), ("--project", "--out"), ("--optimizer_", "--optimizer"),
+    ("--batch", "--batch-size"), ("--num_workers", "--threads"), ("--project", "--out"), ("--opt_", "--optimizer"),
     ("--opt", "--optimizer"), ("--sched", "--schedule"), ("--img-size", "--size"), ("--drop", "--dropout"),
     ("--input-size", "--size"), ("--output", "--out"), ("--backbone", "--model"), ("--num-epochs", "--epochs"),
     ("--batchSize", "--batch-size"), ("--lr-scheduler", "--schedule"), ("-b", "--batch-size"), ("-j", "--threads"),
@@ -26,6 +26,8 @@ TOLD = [
     ("--pretrained", "no pretrained weights"), ("--mixup", "--augment has all that there is"),
     ("--tensorboard", "metrics.csv"), ("--verbose", "stderr"), ("--num_classes", "those of the data"),
     ("--exist-ok", "nothing is overwritten"), ("--data", "come without a flag"), ("--model-ema", "no averaged weights"),
+    ("--lr_find", "--lr auto"), ("--auto_lr_find", "--lr auto"), ("--trainer.auto_lr_find", "--lr auto"),
+    ("--suggest-lr", "--lr auto"), ("--find-lr", "--lr auto"), ("--tune", "--lr auto"),
 ]  # fmt: skip
 
 
@@ -55,11 +57,26 @@ def test_what_there_is_none_of(foveal: Callable, flag: str, words: str) -> None:
         (("train", "digits", "imgsz=3"), "one argument too many: imgsz=3; did you mean --size 3?"),
         (("train", "a", "b"), "one argument too many: b; foveal train --help has an example"),
         (("train", "digits", "--lr"), "--lr needs a value"),
-        (("train", "digits", "--lr", "fast"), "--lr: 'fast' is not a valid float; foveal train --help says"),
+        (("train", "digits", "--lr", "fast"), "--lr must be a number above 0 or auto, not 'fast'"),
+        (("train", "digits", "--lr", "AUTO"), "a number above 0 or auto, not 'AUTO'"),
+        (
+            ("train", "digits", "--lr", "1e-60"),
+            "--lr must be from 1.2e-38 to 3.4e+38, as far as float32 goes, not 1e-60",
+        ),
+        (
+            ("train", "digits", "--lr", "0.1", "--workers", "8"),
+            "it is for the search for a rate; --threads is for training",
+        ),
         (
             ("predict", "r", "i", "--epochs", "3"),
             "foveal predict has no flag --epochs; --epochs belongs to foveal train",
         ),
+        (
+            ("evaluate", "r", "--workers", "8"),
+            "foveal evaluate has no flag --workers; --workers belongs to foveal train",
+        ),
+        (("lr_find", "digits"), "search"),
+        (("track", "x"), "there is no command 'track': foveal classifies whole images"),
         (("predict", "r", "i", "--topk", "3"), "there is no flag --topk; did you mean --top?"),
         (("evaluate", "r", "--topk", "3"), "foveal evaluate has no flag --topk; --top belongs to foveal predict"),
         (("train", "digits", "--model", "VGG16"), "not 'VGG16'; did you mean vgg?"),

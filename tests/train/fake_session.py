@@ -61,7 +61,7 @@ class FakeSession:
 
     @property
     def advice(self) -> str:
-        return f"the learning rate was {self.lr:g}, try --lr {self.lr / 10:.2g}"
+        return f"the learning rate was {self.lr:g}, try --lr {self.lr / 10:.2g} or --lr auto"
 
     @property
     def validation_count(self) -> int:

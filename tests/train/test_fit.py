@@ -11,11 +11,14 @@ import pytest
 from small_training import QUIET, SETTINGS
 
 import foveal as fv
+from foveal import fitting
 from foveal.errors import DivergedError, ShapeError, UsageError
 from foveal.fitting import fit_settings, held_out_images
 from foveal.kernels import available_isas
+from foveal.lrsearch import Best
 from foveal.optim import OPTIMIZERS
 from foveal.run import Run
+from foveal.search.run import Found
 from foveal.train.events import Event, Noted, Started, Warned
 from foveal.train.settings import TrainSettings
 
@@ -23,8 +26,10 @@ EXACT = [isa for isa in available_isas() if isa not in ("baseline", "reference")
 
 
 def fit(out: Path, **options: Any) -> Run:
-    """A few steps of a tiny network on the digits."""
+    """A few steps of a tiny network on the digits, at the optimizer's usual rate unless one is given."""
     given = {"model": "mlp", "width": 0.02, "steps": 4, "batch_size": 100, "schedule": "constant", **options}
+    rule = given.get("optimizer", "momentum")
+    given.setdefault("lr", (OPTIMIZERS[rule] if isinstance(rule, str) else rule).default_lr)
     model, data = given.pop("model"), given.pop("data", "digits")
     given = {name: value for name, value in given.items() if value is not None}
     return fv.fit(model, data, run_dir=out, progress=False, **given)
@@ -57,14 +62,15 @@ def test_auto_chooses_says_why_and_writes_down_what_it_chose(tmp_path: Path) -> 
     events: list[Event] = []
     images = np.random.default_rng(0).integers(0, 256, (1200, 16, 20, 3), np.uint8)
     data = (images, np.arange(1200) % 3)
-    run = fv.fit("auto", data, run_dir=tmp_path / "a", steps=1, batch_size=8, progress=False, listeners=[events.append])
+    given: dict[str, Any] = {"lr": 0.02, "steps": 1, "batch_size": 8, "progress": False}
+    run = fv.fit("auto", data, run_dir=tmp_path / "a", listeners=[events.append], **given)
     said = [event.message for event in events if isinstance(event, Noted)]
     assert said == ["--model lenet: there are fewer than 1,000 images to train on (960)"]
     assert (run.config["settings"]["model"], run.config["settings"]["width"]) == ("lenet", None)
     more = (np.concatenate([images, images[::-1]]), np.arange(2400) % 3)
-    run = fv.fit("auto", more, run_dir=tmp_path / "b", steps=1, batch_size=8, progress=False)
+    run = fv.fit("auto", more, run_dir=tmp_path / "b", **given)
     assert (run.config["settings"]["model"], run.config["settings"]["width"]) == ("vgg", 0.5)
-    run = fv.fit("auto", more, run_dir=tmp_path / "c", steps=1, batch_size=8, progress=False, width=0.25)
+    run = fv.fit("auto", more, run_dir=tmp_path / "c", width=0.25, **given)
     assert (run.config["settings"]["model"], run.config["settings"]["width"]) == ("vgg", 0.25)  # given by hand
 
 
@@ -186,8 +192,8 @@ def test_head_and_variant_choose_the_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("batch_norm", [True, False], ids=["batch_norm", "none"])
 @pytest.mark.parametrize("head", ["gap", "fc"])
-def test_resnet_learns_at_the_default_rate(tmp_path: Path, head: str, batch_norm: bool) -> None:
-    settings = {"width": 0.5, "head": head, "batch_norm": batch_norm, "epochs": 4, "seed": 1}
+def test_resnet_learns_at_the_rate_of_other_networks(tmp_path: Path, head: str, batch_norm: bool) -> None:
+    settings = {"width": 0.5, "head": head, "batch_norm": batch_norm, "epochs": 4, "seed": 1, "lr": 0.02}
     run = fv.fit("resnet", "digits", run_dir=tmp_path / "run", progress=False, **settings)
     assert run.summary()["test_accuracy"] >= 0.94
     again = fv.load_run(run.path)
@@ -198,10 +204,10 @@ def test_resnet_learns_at_the_default_rate(tmp_path: Path, head: str, batch_norm
 def test_a_network_of_ones_own_and_an_optimizer_object(tmp_path: Path) -> None:
     net = fv.Sequential(fv.Flatten(), fv.Dense(10))
     rule = fv.Adam(beta1=0.5)
-    run = fit(tmp_path / "a", model=net, width=None, optimizer=rule)
+    run = fit(tmp_path / "a", model=net, width=None, optimizer=rule, lr=0.003)
     assert run.model.net == net
     assert run.config["optimizer"]["beta1"] == 0.5
-    assert (run.summary()["model"], run.summary()["lr"]) == ("custom", fv.Adam.default_lr)
+    assert (run.summary()["model"], run.summary()["lr"]) == ("custom", 0.003)
 
 
 def test_a_dataset_and_arrays_are_taken(tmp_path: Path, plain: Run) -> None:
@@ -314,13 +320,42 @@ def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
 
 def test_without_a_folder_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert str(fv.fit("mlp", "digits", width=0.02, steps=1, progress=False).path) == "runs/digits-1"
+    assert str(fv.fit("mlp", "digits", width=0.02, lr=0.02, steps=1, progress=False).path) == "runs/digits-1"
 
 
 def test_a_rate_that_is_much_too_high_diverges_and_leaves_no_model(tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match=r"step \d+; the learning rate was 1e\+30, try --lr 1e\+29"):
+    with pytest.raises(DivergedError, match=r"step \d+; the learning rate was 1e\+30, try --lr 1e\+29 or --lr auto$"):
         fit(tmp_path / "a", lr=1e30, steps=20)
     assert not (tmp_path / "a" / "model.safetensors").exists()
+
+
+def test_a_searched_rate_that_diverges_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once and when the run is resumed."""
+    best = Best(1e30, (1e29, 1e31), 0.06, 0.0, "strong", "")
+    monkeypatch.setattr(fitting, "find_rate", lambda *_, **__: Found(best, 0.5, 1.0, ()))
+    message = r"step \d+; the learning rate was 1e\+30, which a search found; try --lr 3.3e\+29$"
+    with pytest.raises(DivergedError, match=message):
+        fit(tmp_path / "a", lr="auto", steps=20)
+    with pytest.raises(DivergedError, match=message):
+        fv.resume(tmp_path / "a", watch=QUIET)
+
+
+@pytest.mark.parametrize("given", [{}, {"lr": None}, {"lr": "auto"}], ids=str)
+def test_the_rate_is_searched_for_where_none_is_given(tmp_path: Path, given: dict[str, Any]) -> None:
+    """And written down; the training is then that of the same rate given by hand."""
+    small: dict[str, Any] = {"width": 0.02, "epochs": 1, "batch_size": 100, "progress": False}
+    run = fv.fit("mlp", "digits", run_dir=tmp_path / "a", workers=2, **small, **given)
+    found, settings = run.config["search"], run.config["settings"]
+    assert run.summary()["lr"] == settings["lr"] == found["lr"]
+    assert isinstance(found["lr"], float)
+    assert run.summary()["search_cost"] == found["cost"] > 0
+    assert len(found["trials"]) > 4
+    by_hand = fv.fit("mlp", "digits", run_dir=tmp_path / "b", lr=found["lr"], **small)
+    assert by_hand.summary()["search_cost"] == 0
+    assert "search" not in by_hand.config
+    assert by_hand.summary()["model_sha256"] == run.summary()["model_sha256"]
+    longer = fv.resume(run.path, more_epochs=1, watch=QUIET).summary()
+    assert (longer["lr"], longer["epochs"], longer["search_cost"]) == (found["lr"], 2, found["cost"])
 
 
 def test_weights_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
@@ -407,7 +442,7 @@ def test_every_epoch_has_an_order_moves_and_dropout_of_its_own(tmp_path: Path, m
 
 
 def test_settings_and_keywords_are_the_same_path(tmp_path: Path, plain: Run) -> None:
-    settings = TrainSettings(model="mlp", width=0.02, steps=4, batch_size=100, schedule="constant")
+    settings = TrainSettings(model="mlp", width=0.02, lr=0.02, steps=4, batch_size=100, schedule="constant")
     run = fit_settings(settings, "digits", run_dir=tmp_path / "a", watch=QUIET)
     assert run.summary()["model_sha256"] == plain.summary()["model_sha256"]
 
@@ -424,7 +459,7 @@ def test_import_foveal_is_light() -> None:
     "program",
     [
         "import foveal; f = foveal.fit; from foveal.fitting import Watch; assert foveal.fit is f",
-        "from foveal.fitting import Watch; import foveal; foveal.fit('mlp', 'digits', steps=1, progress=False)",
+        "from foveal.fitting import Watch; import foveal; foveal.fit('mlp', 'digits', lr=.02, steps=1, progress=False)",
         "import foveal.fitting as f, pickle; import foveal; assert pickle.loads(pickle.dumps(foveal.fit)) is f.fit",
         "from foveal import fit, resume, load_dataset, load_run, TrainSettings; assert fit.__name__ == 'fit'",
         "import foveal; assert set(foveal.__all__) <= set(dir(foveal)); [getattr(foveal, n) for n in foveal.__all__]",

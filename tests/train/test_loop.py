@@ -86,7 +86,7 @@ def test_a_run_without_a_finite_validation_loss_leaves_no_model(tmp_path: Path) 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path, loss: float) -> None:
     with pytest.raises(
-        DivergedError, match=rf"the loss became {loss} at step 3.*rate was 0.5, try --lr 0.05"
+        DivergedError, match=rf"the loss became {loss} at step 3.*rate was 0.5, try --lr 0.05 or --lr auto"
     ) as caught:
         run_loop(FakeSession(validation=(1.0,), training=(1.0, 1.0, loss)), tmp_path)
     assert caught.value.exit_code == 1

@@ -28,7 +28,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"lr": -0.1}, "--lr must be above 0, not -0.1"),
     ({"lr": math.nan}, "--lr must be a number above 0, not nan"),
     ({"lr": math.inf}, "--lr must be a number above 0, not inf"),
-    ({"lr": "auto"}, "--lr must be a number above 0, not 'auto'"),
+    ({"lr": "fast"}, "--lr must be a number above 0 or auto, not 'fast'"),
+    ({"lr": "Auto"}, "--lr must be a number above 0 or auto, not 'Auto'"),
+    ({"lr": "0.1"}, "--lr must be a number above 0 or auto, not '0.1'"),
+    ({"lr": True}, "--lr must be a number above 0, not True"),
+    ({"lr": 1e-60}, "--lr must be from 1.2e-38 to 3.4e+38, as far as float32 goes, not 1e-60"),
+    ({"lr": 1e60}, "as far as float32 goes, not 1e+60"),
+    ({"workers": 0}, "--workers must be at least 1, not 0"),
+    ({"workers": 2, "lr": 0.1}, "--workers would change nothing beside --lr 0.1: it is for the search"),
     ({"weight_decay": -1e-4}, "--weight-decay must be at least 0, not -0.0001"),
     ({"momentum": 1.0}, "--momentum must be at least 0 and below 1, not 1"),
     ({"clip_norm": 0}, "--clip-norm must be above 0"),
@@ -86,6 +93,7 @@ def test_refused_in_one_line_that_names_the_flag(arguments: dict[str, Any], mess
         {"model": "nin", "variant": "author"},
         {"optimizer": "momentum", "nesterov": True, "momentum": 0.8, "weight_decay": 1e-4},
         {"schedule": "cosine", "warmup": 0.1, "steps": 7},
+        {"lr": "auto", "workers": 3},
         {"epochs": np.int64(3), "lr": np.float32(0.5), "seed": 2**64 - 1, "validation": 0},
     ],
     ids=str,
@@ -102,9 +110,15 @@ def test_numbers_are_normalised() -> None:
 
 
 def test_resolved_decides_what_was_left_open() -> None:
-    settings = TrainSettings().resolved(train_count=60000, default_lr=0.05)
-    assert (settings.lr, settings.epochs, settings.batch_size) == (0.05, 10, 128)
-    assert TrainSettings(steps=5).resolved(train_count=9, default_lr=1.0).epochs is None
+    settings = TrainSettings().resolved(train_count=60000)
+    assert (settings.lr, settings.epochs, settings.batch_size) == ("auto", 10, 128)  # a search decides the rate
+    assert TrainSettings(lr=0.05).resolved(train_count=60000).lr == 0.05
+    assert TrainSettings(steps=5).resolved(train_count=9).epochs is None
+
+
+def test_the_rate_is_searched_for_unless_it_is_given() -> None:
+    assert TrainSettings().lr == TrainSettings(lr=None).lr == TrainSettings(lr="auto").lr == "auto"  # type: ignore[arg-type]
+    assert TrainSettings(workers=2) == TrainSettings(lr="auto", workers=2)
 
 
 @pytest.mark.parametrize(("count", "size"), [(60000, 128), (4096, 128), (4095, 64), (1437, 32), (1023, 16), (10, 16)])
@@ -113,7 +127,7 @@ def test_batch_size_leaves_32_batches_an_epoch(count: int, size: int) -> None:
 
 
 def test_batch_is_never_larger_than_the_data() -> None:
-    assert TrainSettings(batch_size=500).resolved(train_count=10, default_lr=1.0).batch_size == 10
+    assert TrainSettings(batch_size=500).resolved(train_count=10).batch_size == 10
 
 
 def test_a_saved_setting_that_is_unknown_is_named() -> None:

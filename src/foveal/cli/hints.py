@@ -50,10 +50,10 @@ def _no_command(word: str) -> str:
     near = meant if meant in commands else nearest(word, commands)
     if not meant and Path(word).exists():
         return f"there is no command {word!r}; did you mean foveal train {word}?"
+    if meant not in commands and (reason := NO_COMMANDS.get(word.casefold())):
+        return f"there is no command {word!r}: {reason}"
     if near:
         return f"there is no command {word!r}; did you mean foveal {near}?"
-    if reason := NO_COMMANDS.get(word.casefold()):
-        return f"there is no command {word!r}: {reason}"
     return f"there is no command {word!r}; there are {', '.join(commands)}"
 
 

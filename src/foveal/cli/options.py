@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from foveal.train.settings import AUTO, TrainSettings, flag
+from foveal.train.settings import TrainSettings, flag
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,15 +58,15 @@ class _Epochs(click.ParamType):  # type: ignore[type-arg]  # generic from click 
 
 
 class _Rate(click.ParamType):  # type: ignore[type-arg]  # as _Epochs
-    """ "0.02" → 0.02, "auto" → "auto"."""
+    """ "0.02" → 0.02; words stay words, which `TrainSettings` judges."""
 
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
         try:
-            return AUTO if value == AUTO else float(value)
+            return float(value)
         except ValueError:
-            self.fail(f"{value!r} is not a number, or {AUTO}.", param, ctx)
+            return str(value)
 
 
 def _plain_type(hint: Any) -> type:

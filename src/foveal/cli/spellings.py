@@ -22,6 +22,7 @@ NO_COMMANDS: Final = {
     "pose": "foveal classifies whole images", "obb": "foveal classifies whole images",
     "serve": "from Python, foveal.load_run(RUN).predict(...) answers requests",
     "help": "foveal --help shows all, foveal COMMAND --help one",
+    **dict.fromkeys(("search", "lr-find", "lr_find", "find-lr", "tune"), "foveal train searches for the learning rate"),
 }  # fmt: skip
 
 _MEANINGS: Final = {
@@ -42,7 +43,7 @@ _MEANINGS: Final = {
     "--dropout": "--drop --drop-rate --dropout-rate --ps -p --dropout-p",
     "--validation": "--val-split --val --validation-split --valid-pct --val-frac --val-fraction --val-size --valid "
     "--validation-fraction --val-ratio --validation-size",
-    "--threads": "--workers --num-threads -j --num-workers --n-jobs --jobs --nthreads --cpus --n-threads --cores "
+    "--threads": "--num-threads -j --num-workers --n-jobs --jobs --nthreads --cpus --n-threads --cores "
     "--num-cpus",
     "--out": "--output --save-dir --project -o --output-dir --out-dir --outdir --name --exp-name --experiment --logdir "
     "--log-dir --default-root-dir --run-name --run-dir --save-path --work-dir --dest --checkpoint-dir",
@@ -126,6 +127,9 @@ ABSENT: Final = {
     "--loss --criterion --loss-func --loss-fn --bce --bce-loss": "the loss is cross-entropy",
     "--metrics --metric --eval-metric --monitor --mode --scoring": "accuracy and loss are always measured",
     "--folds --fold --kfold --cv --cross-validation --k-fold": "there is no cross-validation: try several --seed",
+    "--lr-find --lr-finder --find-lr --auto-lr --auto-lr-find --lr-auto --auto-find-lr --suggest-lr --lr-suggest "
+    "--lr-search --search-lr --lr-range-test --lr-test --tune --tune-lr --optimize-lr":
+        "without --lr, or with --lr auto, foveal train searches for the learning rate",
     "--patience-lr --lr-patience --plateau --factor --reduce-lr --min-lr --lrf --final-lr --div --div-final --gamma "
     "--lr-gamma --lr-step-size --decay-rate --decay-epochs --cooldown-epochs --milestones":
         "--schedule has its own course; foveal train --help lists them",

@@ -80,7 +80,7 @@ def session_of(
     if not isinstance(net, Sequential):
         raise RunError(f"{folder.config} is damaged: its spec is not a Sequential")
     check_data(folder, config, data)
-    return Session(net, optimizer, settings, data, config["extended_from"], initial)
+    return Session(net, optimizer, settings, data, config["extended_from"], initial, searched="search" in config)
 
 
 def _begun_with(config: Mapping[str, Any], settings: TrainSettings) -> str | None:

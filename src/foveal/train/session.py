@@ -31,8 +31,8 @@ class Session:
     """The state of a training is the plan's; everything else here is fixed.
 
     settings must be resolved. patient_from: the epochs before it do not count for patience. initial: a model whose
-    weights are the first ones; beginning: what to tell of that. Raises ShapeError,
-    UsageError or DataError when network, data and settings do not fit together.
+    weights are the first ones; beginning: what to tell of that. searched: whether a search found the learning rate.
+    Raises ShapeError, UsageError or DataError when network, data and settings do not fit together.
     """
 
     def __init__(
@@ -43,11 +43,13 @@ class Session:
         data: Dataset,
         patient_from: int = 0,
         initial: Initial | None = None,
+        searched: bool = False,
     ) -> None:
         if settings.batch_size is None:
             raise UsageError("the settings must be resolved before a session begins")
         self.optimizer, self.settings, self.data = optimizer, settings, data
         self.lr = math.nan if isinstance(settings.lr, str) else settings.lr  # none yet
+        self.searched = searched
         self.batch_size = settings.batch_size
         self.patience, self.patient_from = settings.patience, patient_from
         self.train_count = len(data.train)
@@ -92,7 +94,9 @@ class Session:
     @property
     def advice(self) -> str:
         """What to try when the loss goes wrong."""
-        return f"the learning rate was {self.lr:g}, try --lr {self.lr / 10:.2g}"
+        if self.searched:  # short trainings went well with it, so it is not far from one that will do
+            return f"the learning rate was {self.lr:g}, which a search found; try --lr {self.lr / 3:.2g}"
+        return f"the learning rate was {self.lr:g}, try --lr {self.lr / 10:.2g} or --lr auto"
 
     @property
     def uniform_loss(self) -> float:
@@ -140,9 +144,9 @@ class Session:
         return Validation(result.loss, correct / len(labels))
 
     def at_rate(self, lr: float) -> "Session":
-        """This session, its plan included, with another learning rate: to be used instead of it."""
+        """This session, its plan included, with the learning rate that a search found: to be used instead of it."""
         other = copy.copy(self)
-        other.lr, other.settings = lr, dataclasses.replace(self.settings, lr=lr, workers=None)
+        other.lr, other.settings, other.searched = lr, dataclasses.replace(self.settings, lr=lr, workers=None), True
         return other
 
     def pack_model(self) -> bytes:

@@ -173,7 +173,9 @@ class TrainSettings:
             raise UsageError(f"--lr must be a number above 0 or {AUTO}, not {self.lr!r}")
         self._settle("lr", real, above=0)
         if not SMALLEST <= self.lr <= LARGEST:
-            raise UsageError(f"--lr {self.lr:g} is no float32, {SMALLEST:g} to {LARGEST:g}, which rates are")
+            raise UsageError(
+                f"--lr must be from {SMALLEST:.2g} to {LARGEST:.2g}, as far as float32 goes, not {self.lr:g}"
+            )
 
     def _settle(self, name: str, check: Callable[..., Any], *limits: Any, **more: Any) -> None:
         """Check a field, where it is given, and store it as a plain number."""
@@ -205,7 +207,10 @@ class TrainSettings:
                     f"{flag(name)} would change nothing with --optimizer {rule}; it belongs to {_list(owners)}"
                 )
         if self.workers is not None and self.lr != AUTO:
-            raise UsageError("--workers would change nothing: it is for the search, and --lr gives the rate")
+            raise UsageError(
+                f"--workers would change nothing beside --lr {self.lr:g}: it is for the search for a rate; "
+                "--threads is for training"
+            )
         if self.nesterov and self.momentum == 0:
             raise UsageError("--nesterov needs a --momentum above 0")
 
