@@ -37,7 +37,8 @@ def runs() -> list[tuple[str, Losses, Losses]]:
     for title, layers, images, epochs in cases:
         with tempfile.TemporaryDirectory() as folder:
             run = fv.fit(
-                fv.Sequential(*layers), images, epochs=epochs, seed=1, progress=False, run_dir=Path(folder) / "run"
+                fv.Sequential(*layers), images, epochs=epochs, lr=0.02, seed=1, progress=False,
+                run_dir=Path(folder) / "run",
             )
             rows = run.metrics
         found.append((title, [row.train_loss for row in rows], [row.val_loss for row in rows]))
