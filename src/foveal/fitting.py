@@ -21,10 +21,11 @@ from foveal.layers import Sequential
 from foveal.models import advice, build, choose
 from foveal.optim import OPTIMIZERS, Optimizer
 from foveal.run.checkpoint import Progress, read_checkpoint
-from foveal.run.folder import RunFolder
+from foveal.run.folder import RUNS, RunFolder
 from foveal.run.model_file import image_shape
 from foveal.run.run import Run, load_run
 from foveal.search.display import search_listener
+from foveal.search.minutes import epochs_within
 from foveal.search.run import Found, MakeExecutor, find_rate
 from foveal.train.balance import remarks
 from foveal.train.early import refuse_early
@@ -181,6 +182,7 @@ def _begun(
 ) -> Iterator[tuple[Session, RunFolder]]:
     """A session before its first step in a new run folder, which is locked while the block runs; whoever watches is
     told what was decided."""
+    since = watch.clock()
     if optimizer is None:
         optimizer = OPTIMIZERS[settings.optimizer](**settings.optimizer_arguments())
     elif given := [name for name in RULE if getattr(settings, name) != getattr(TrainSettings, name)]:
@@ -203,13 +205,21 @@ def _begun(
         arguments = settings.model_arguments()
         net = build(settings.model, len(dataset.class_names), input_shape=shape, **arguments)
     resolved = settings.resolved(train_count=len(dataset.train))
+    chosen = None
+    if resolved.minutes is not None:
+        chosen = epochs_within(
+            net, optimizer, resolved, dataset, initial, since=since, clock=watch.clock, where=Path(run_dir or RUNS)
+        )
+        resolved = replace(resolved, epochs=chosen.epochs, minutes=None)
     session = Session(net, optimizer, resolved, dataset, initial=initial)
+    said += [Noted(str(chosen))] if chosen else []
     said += [Noted(session.beginning)] if session.beginning else []
     said += remarks(dataset.class_names, session.class_counts, resolved.class_weight)
     folder = RunFolder.create(dataset.name, run_dir)
     with folder.lock():
         try:
-            folder.write_config(config_of(session, source, watch.command))
+            config = config_of(session, source, watch.command)
+            folder.write_config({**config, "minutes": chosen.to_json() if chosen else None})
         except RunError:
             folder.discard()
             raise

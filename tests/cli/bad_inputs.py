@@ -111,6 +111,8 @@ COMMANDS = [
     usage("an augmentation that is misspelt", "foveal train digits --augment flipp", "did you mean flip?"),
     usage("an instruction set that there is not", "foveal train digits --isa avx9", "--isa must be one of"),
     usage("epochs and steps", "foveal train digits --epochs 2 --steps 3", "--epochs and --steps contradict each other"),
+    usage("epochs and minutes", "foveal train digits --epochs 2 --minutes 3", "--epochs and --minutes contradict"),
+    usage("no minutes", "foveal train digits --minutes 0", "--minutes must be above 0"),
     usage(
         "a setting the optimizer lacks",
         "foveal train digits --nesterov --optimizer adam",

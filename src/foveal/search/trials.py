@@ -76,7 +76,7 @@ class Job:
 
     def steps(self, horizon: float) -> int:
         """Updates of a trial."""
-        return max(min(LEAST_STEPS, self.total_steps), round(horizon * self.total_steps))
+        return trial_steps(horizon, self.total_steps)
 
     def session(self, trial: Trial) -> Session:
         settings = dataclasses.replace(
@@ -84,6 +84,16 @@ class Job:
             workers=None, threads=self.threads, isa=self.isa,
         )  # fmt: skip
         return Session(self.net, self.optimizer, settings, self.data.dataset, initial=self.initial)
+
+
+def trial_steps(horizon: float, total_steps: int) -> int:
+    """Updates of a trial, of a full training of `total_steps`."""
+    return max(min(LEAST_STEPS, total_steps), round(horizon * total_steps))
+
+
+def scored_images(trained: int) -> int:
+    """How many held-out images, if there are as many, score a trial that trained on so many."""
+    return max(_FEWEST_SCORED, trained // _SCORED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +160,7 @@ def scoring(job: Job, trained: int) -> NDArray[np.int64]:
     held_out = job.data.dataset.validation
     assert held_out is not None
     order = permutation(stream_key(job.settings.seed, "trial"), len(held_out))
-    return order[: max(_FEWEST_SCORED, trained // _SCORED)]
+    return order[: scored_images(trained)]
 
 
 def settle_statistics(plan: Plan, first: PlanState, updates: int) -> None:

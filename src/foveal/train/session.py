@@ -45,7 +45,7 @@ class Session:
         initial: Initial | None = None,
         searched: bool = False,
     ) -> None:
-        if settings.batch_size is None:
+        if settings.batch_size is None or settings.minutes is not None:
             raise UsageError("the settings must be resolved before a session begins")
         self.optimizer, self.settings, self.data = optimizer, settings, data
         self.lr = math.nan if isinstance(settings.lr, str) else settings.lr  # none yet

@@ -27,6 +27,7 @@ _MODEL: Final = ("variant", "head", "dropout", "batch_norm", "width")  # setting
 RULE: Final = ("momentum", "nesterov", "weight_decay")  # settings that only some optimizers take
 DEFAULT_EPOCHS: Final = 10
 DEFAULT_VALIDATION: Final = 0.1
+MOST_MINUTES: Final = 1e5  # ten weeks
 
 
 def _setting(default: Any, help: str, choices: Collection[str] = (), metavar: str = "") -> Any:
@@ -87,6 +88,12 @@ class TrainSettings:
     warmup: float = _setting(0.0, "fraction of the training in which the rate rises from 0", metavar="FRACTION")
     epochs: int | None = _setting(None, f"passes over the training images ({DEFAULT_EPOCHS})", metavar="N")
     steps: int | None = _setting(None, "exact number of updates, instead of --epochs", metavar="N")
+    minutes: float | None = _setting(
+        None,
+        "train as many epochs as fit into M minutes, the search included, instead of --epochs; the number is measured, "
+        "shown, and kept in config.json",
+        metavar="M",
+    )
     patience: int | None = _setting(None, "stop after N epochs without a better validation loss", metavar="N")
     batch_size: int | None = _setting(None, "images in one update (128, less for small data)", metavar="N")
     size: int | None = _setting(None, "side of the images in pixels (as they are if at most 64, else 64)", metavar="PX")
@@ -151,6 +158,7 @@ class TrainSettings:
             self._settle(name, integer, 1)
         self._settle("seed", integer, 0, 2**64 - 1)
         self._check_rate()
+        self._settle("minutes", real, above=0, high=MOST_MINUTES)
         self._settle("width", real, above=0, high=100)
         self._settle("weight_decay", real, 0)
         for name in ("clip_norm", "max_norm"):
@@ -187,8 +195,9 @@ class TrainSettings:
             for name in _MODEL:
                 if getattr(self, name) is not None:
                     raise UsageError(f"{flag(name)} would change nothing: --init-from brings its network; add --model")
-        if self.epochs is not None and self.steps is not None:
-            raise UsageError("--epochs and --steps contradict each other: give one of them")
+        lengths = [flag(name) for name in ("epochs", "steps", "minutes") if getattr(self, name) is not None]
+        if len(lengths) > 1:
+            raise UsageError(f"{lengths[0]} and {lengths[1]} contradict each other: give one of them")
         if self.patience is not None and self.validation == 0:
             raise UsageError("--patience needs validation images, but --validation is 0")
         if self.warmup and self.schedule == "one-cycle":
@@ -215,14 +224,15 @@ class TrainSettings:
             raise UsageError("--nesterov needs a --momentum above 0")
 
     def resolved(self, *, train_count: int) -> "TrainSettings":
-        """The same settings with epochs and batch_size decided, for `train_count` images; lr may still be "auto".
+        """The same settings with epochs and batch_size decided, for `train_count` images; lr may still be "auto", and
+        epochs is None where they have to be measured (minutes).
 
         Batch size: 128, halved while an epoch would have fewer than 32 batches, but not below 16 (nor above the
         number of images).
         """
         return dataclasses.replace(
             self,
-            epochs=self.epochs if self.epochs is not None or self.steps is not None else DEFAULT_EPOCHS,
+            epochs=DEFAULT_EPOCHS if self.epochs is self.steps is self.minutes is None else self.epochs,
             batch_size=min(self.batch_size or default_batch_size(train_count), max(train_count, 1)),
         )
 
@@ -279,6 +289,7 @@ class Options(TypedDict, total=False):
     warmup: float
     epochs: int
     steps: int
+    minutes: float | None
     patience: int | None
     batch_size: int
     size: int
