@@ -37,7 +37,12 @@ def runs() -> list[tuple[str, Losses, Losses]]:
     for title, layers, images, epochs in cases:
         with tempfile.TemporaryDirectory() as folder:
             run = fv.fit(
-                fv.Sequential(*layers), images, epochs=epochs, lr=0.02, seed=1, progress=False,
+                fv.Sequential(*layers),
+                images,
+                epochs=epochs,
+                lr=0.02,
+                seed=1,
+                progress=False,
                 run_dir=Path(folder) / "run",
             )
             rows = run.metrics

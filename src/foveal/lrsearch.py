@@ -40,8 +40,8 @@ STEP: Final = 0.75  # decades between two trials of an extension
 _NOISE: Final = 0.06  # of y, per trial
 _CURVATURES: Final = np.geomspace(0.15, 6.0, 13)  # b, per decade²; prior: ln b normal around ln 0.9
 _CURVATURE: Final = (0.9, 0.7)
-_DRIFTS: Final = np.linspace(-0.15, 0.15, 13)  # d, decades per doubling; prior: normal around 0
-_DRIFT: Final = 0.04
+_DRIFTS: Final = np.linspace(-0.15, 0.25, 17)  # d, decades per doubling; prior: normal
+_DRIFT: Final = (0.05, 0.06)  # trials of few steps ask for somewhat lower rates than long ones do
 _WINDOW: Final = 0.7  # y above the rung's best from which a trial says nothing of the parabola
 _REACH: Final = 1.25  # decades from the best trial, likewise
 _BEYOND: Final = 0.3  # decades beyond its points where the parabola's lowest point may lie
@@ -153,7 +153,7 @@ def propose(search: Search, state: State) -> tuple[Trial, ...]:
     if waiting := _waiting(search, state):
         return waiting
     rung = max(result.trial.rung for result in state.results)
-    if rung == 0 and (beyond := _extension(search, state)):
+    if beyond := _extension(search, state) if rung == 0 else _next_to(search, state, rung):
         return beyond
     if rung + 1 >= len(search.rungs) or not _trained(search, state):
         return ()
@@ -231,6 +231,19 @@ def _extension(search: Search, state: State) -> tuple[Trial, ...]:
     return ()
 
 
+def _next_to(search: Search, state: State, rung: int) -> tuple[Trial, ...]:
+    """Two trials beside those of a later rung, once, where its best one is the lowest or the highest of them."""
+    own = {r.trial.number: r for r in state.results if r.trial.rung == rung}  # the last result of each
+    trained = [r for r in own.values() if r.score is not None]
+    if len(own) > search.rungs[rung].trials or len(own) < 2 or not trained:
+        return ()
+    xs, best_x = sorted(map(_x, own.values())), _x(min(trained, key=_y))
+    gap = 2 * (xs[-1] - xs[0]) / (len(xs) - 1)
+    if best_x == xs[0]:
+        return _drawn(search, rung, xs[0] - gap, xs[0], len(own), 2)
+    return _drawn(search, rung, xs[-1], xs[-1] + gap, len(own), 2) if best_x == xs[-1] else ()
+
+
 # ---- judging trials
 
 
@@ -300,7 +313,7 @@ def _posterior(search: Search, state: State) -> _Posterior:
         rest[..., own] -= rest[..., own].mean(axis=-1, keepdims=True)
     squares = (rest**2).sum(axis=-1)
     prior = (np.log(b / _CURVATURE[0]) / _CURVATURE[1]) ** 2
-    prior = prior[None, :, None] + ((d / _DRIFT) ** 2)[None, None, :]
+    prior = prior[None, :, None] + (((d - _DRIFT[0]) / _DRIFT[1]) ** 2)[None, None, :]
     noise = _noise(squares, len(points) - len(np.unique(rung)))
     weight = np.exp(-0.5 * (squares / noise**2 + prior - (squares / noise**2 + prior).min()))
     weight /= weight.sum()

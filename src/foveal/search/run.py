@@ -173,6 +173,8 @@ class _Runner:
                 self._run(left, half, results, stopped)
             except BrokenExecutor:
                 self.close_executor()
+                if stopped():  # a terminal's Ctrl-C reaches the workers too
+                    raise self._interrupted() from None
                 if attempts == _ATTEMPTS:
                     raise RunError(f"the workers of the search died {attempts} times in the same trials") from None
             left = [t for t in left if results[t.key] is None]

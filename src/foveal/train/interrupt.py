@@ -1,10 +1,11 @@
 """Ctrl-C, SIGTERM and SIGHUP as a request: the loop ends the step at hand, saves, and raises `Interrupted`."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 from foveal.errors import FovealError
@@ -20,12 +21,18 @@ class Interrupted(FovealError):  # noqa: N818 (not an error: what was asked for)
 
 @dataclass
 class StopRequest:
-    """Whether a signal has asked the loop to stop."""
+    """Whether a signal has asked the loop to stop. process: whose handler this is."""
 
     requested: bool = False
+    process: int = field(default_factory=os.getpid)
 
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler. A second Ctrl-C does not wait for the step: it raises KeyboardInterrupt."""
+        """The signal handler. A second Ctrl-C does not wait for the step: it raises KeyboardInterrupt. A process that
+        was forked off meanwhile, a worker, has nothing to save: there the signal does what it usually does."""
+        if os.getpid() != self.process:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
