@@ -343,7 +343,7 @@ def test_a_searched_rate_that_diverges_is_said_to_be_one(tmp_path: Path, monkeyp
 @pytest.mark.parametrize("given", [{}, {"lr": None}, {"lr": "auto"}], ids=str)
 def test_the_rate_is_searched_for_where_none_is_given(tmp_path: Path, given: dict[str, Any]) -> None:
     """And written down; the training is then that of the same rate given by hand."""
-    small: dict[str, Any] = {"width": 0.02, "epochs": 1, "batch_size": 100, "progress": False}
+    small: dict[str, Any] = {"width": 0.1, "epochs": 4, "progress": False}
     run = fv.fit("mlp", "digits", run_dir=tmp_path / "a", workers=2, **small, **given)
     found, settings = run.config["search"], run.config["settings"]
     assert run.summary()["lr"] == settings["lr"] == found["lr"]
@@ -355,7 +355,7 @@ def test_the_rate_is_searched_for_where_none_is_given(tmp_path: Path, given: dic
     assert "search" not in by_hand.config
     assert by_hand.summary()["model_sha256"] == run.summary()["model_sha256"]
     longer = fv.resume(run.path, more_epochs=1, watch=QUIET).summary()
-    assert (longer["lr"], longer["epochs"], longer["search_cost"]) == (found["lr"], 2, found["cost"])
+    assert (longer["lr"], longer["epochs"], longer["search_cost"]) == (found["lr"], 5, found["cost"])
 
 
 def test_weights_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
