@@ -87,7 +87,7 @@ COMMANDS = [
     usage("a word for a rate", "foveal train digits --lr fast", "--lr must be a number above 0 or auto, not 'fast'"),
     usage("a rate that is no float32", "foveal train digits --lr 1e60", "as far as float32 goes, not 1e+60"),
     usage("workers without a search", "foveal train digits --lr 0.1 --workers 2", "--workers would change nothing"),
-    usage("a flag for what is done anyway", "foveal train digits --auto-lr-find", "or with --lr auto"),
+    usage("a flag for what is done anyway", "foveal train digits --auto-lr-find", "gives one (--lr auto)"),
     usage("dropout of everything", "foveal train digits --dropout 1", "--dropout must be at least 0 and below 1"),
     usage(
         "validation on everything", "foveal train digits --validation 1", "--validation must be at least 0 and below"

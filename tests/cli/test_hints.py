@@ -76,7 +76,7 @@ def test_what_there_is_none_of(foveal: Callable, flag: str, words: str) -> None:
             ("evaluate", "r", "--workers", "8"),
             "foveal evaluate has no flag --workers; --workers belongs to foveal train",
         ),
-        (("lr_find", "digits"), "search"),
+        (("lr_find", "digits"), "there is no command 'lr_find'; did you mean foveal search?"),
         (("track", "x"), "there is no command 'track': foveal classifies whole images"),
         (("predict", "r", "i", "--topk", "3"), "there is no flag --topk; did you mean --top?"),
         (("evaluate", "r", "--topk", "3"), "foveal evaluate has no flag --topk; --top belongs to foveal predict"),

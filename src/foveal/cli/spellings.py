@@ -22,7 +22,6 @@ NO_COMMANDS: Final = {
     "pose": "foveal classifies whole images", "obb": "foveal classifies whole images",
     "serve": "from Python, foveal.load_run(RUN).predict(...) answers requests",
     "help": "foveal --help shows all, foveal COMMAND --help one",
-    **dict.fromkeys(("search", "lr-find", "lr_find", "find-lr", "tune"), "foveal train searches for the learning rate"),
 }  # fmt: skip
 
 _MEANINGS: Final = {
@@ -129,7 +128,7 @@ ABSENT: Final = {
     "--folds --fold --kfold --cv --cross-validation --k-fold": "there is no cross-validation: try several --seed",
     "--lr-find --lr-finder --find-lr --auto-lr --auto-lr-find --lr-auto --auto-find-lr --suggest-lr --lr-suggest "
     "--lr-search --search-lr --lr-range-test --lr-test --tune --tune-lr --optimize-lr":
-        "without --lr, or with --lr auto, foveal train searches for the learning rate",
+        "foveal train searches for the learning rate unless --lr gives one (--lr auto); foveal search does that alone",
     "--patience-lr --lr-patience --plateau --factor --reduce-lr --min-lr --lrf --final-lr --div --div-final --gamma "
     "--lr-gamma --lr-step-size --decay-rate --decay-epochs --cooldown-epochs --milestones":
         "--schedule has its own course; foveal train --help lists them",
