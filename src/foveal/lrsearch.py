@@ -35,6 +35,7 @@ Floats = NDArray[np.float64]
 LOWEST, HIGHEST = 1e-5, 10.0  # rates, the range that is searched
 FURTHEST: Final = 2.0  # decades by which the range may be extended at either end
 STEP: Final = 0.75  # decades between two trials of an extension
+_LONGER: Final = 4  # times as long, where trials were too short to learn anything
 
 # The parabola: what is known before the first score.
 _NOISE: Final = 0.06  # of y, per trial
@@ -43,6 +44,7 @@ _CURVATURE: Final = (0.9, 0.7)
 _DRIFTS: Final = np.linspace(-0.15, 0.25, 17)  # d, decades per doubling; prior: normal
 _DRIFT: Final = (0.05, 0.06)  # trials of few steps ask for somewhat lower rates than long ones do
 _WINDOW: Final = 0.7  # y above the rung's best from which a trial says nothing of the parabola
+_WELL: Final = 0.5  # y above the rung's best up to which a trial trained well
 _REACH: Final = 1.25  # decades from the best trial, likewise
 _BEYOND: Final = 0.3  # decades beyond its points where the parabola's lowest point may lie
 _GRID: Final = 0.02  # decades
@@ -149,19 +151,21 @@ def propose(search: Search, state: State) -> tuple[Trial, ...]:
     """The trials of the next round, all of one rung: new ones, or the second half of those that were begun and are not
     hopeless. None when the search is at its end."""
     if not state.results:
-        return _drawn(search, 0, math.log10(search.low), math.log10(search.high))
+        return _drawn(search, state, 0, math.log10(search.low), math.log10(search.high))
     if waiting := _waiting(search, state):
         return waiting
     rung = max(result.trial.rung for result in state.results)
-    if beyond := _extension(search, state) if rung == 0 else _next_to(search, state, rung):
+    if not _trained(search, state):
+        return _beyond(search, state, rung) or _again_but_longer(search, state, rung)
+    if beyond := _beyond(search, state, rung) if rung == _first(search, state) else _beside(search, state, rung):
         return beyond
-    if rung + 1 >= len(search.rungs) or not _trained(search, state):
+    if rung + 1 - _first(search, state) >= len(search.rungs):
         return ()
     posterior = _posterior(search, state)
     if posterior.deviation < _finest(posterior):
         return ()
     half = min(max(1.6 * posterior.deviation, 0.3), 0.75)
-    return _drawn(search, rung + 1, posterior.mean - half, posterior.mean + half)
+    return _drawn(search, state, rung + 1, posterior.mean - half, posterior.mean + half)
 
 
 def observe(state: State, results: Iterable[Result]) -> State:
@@ -198,50 +202,77 @@ def rounded(lr: float) -> float:
 # ---- placing trials
 
 
+def _first(search: Search, state: State) -> int:
+    """The first rung in which a trial learnt something; the one after the last where none did."""
+    trained = [r.trial.rung for r in _trained(search, state)]
+    return min(trained) if trained else max((r.trial.rung for r in state.results), default=-1) + 1
+
+
+def _spec(search: Search, state: State, rung: int) -> Rung:
+    """Trials and horizon of a rung. Where trials were too short to learn anything, all later ones are longer."""
+    first = _first(search, state)
+    begin = min(search.rungs[0].horizon * _LONGER**first, _longest(search))
+    spec = search.rungs[min(max(rung - first, 0), len(search.rungs) - 1)]
+    return replace(spec, horizon=max(spec.horizon, begin))
+
+
+def _longest(search: Search) -> float:
+    """Horizon up to which trials of a first rung grow: what a network that never learns anything may cost is bounded."""
+    return min(1.0, max(_LONGER * search.rungs[0].horizon, 0.25))
+
+
 def _drawn(
-    search: Search, rung: int, low: float, high: float, first: int = 0, count: int | None = None
+    search: Search, state: State, rung: int, low: float, high: float, first: int = 0, count: int | None = None
 ) -> tuple[Trial, ...]:
     """Rates drawn log-uniformly, one in each of equal parts of [low, high], within the middle half of its part."""
-    count = count or search.rungs[rung].trials
-    key = stream_key(search.seed, "trial", rung, first)
-    jitter = 0.5 * uniform(words(key, count)).astype(np.float64) + 0.25
+    spec = _spec(search, state, rung)
+    count = count or spec.trials
+    jitter = 0.5 * uniform(words(stream_key(search.seed, "trial", rung, first), count)).astype(np.float64) + 0.25
     places = low + (np.arange(count) + jitter) * (high - low) / count
-    return tuple(_trial(search, rung, first + i, x) for i, x in enumerate(places.tolist()))
+    trials = []
+    for number, x in enumerate(places.tolist(), first):
+        key = stream_key(search.seed, "trial", rung, 0 if search.one_seed else number, 1)
+        trials.append(Trial(rung, number, rounded(10**x), spec.horizon, key[0] << 32 | key[1]))
+    return tuple(trials)
 
 
-def _trial(search: Search, rung: int, number: int, x: float) -> Trial:
-    key = stream_key(search.seed, "trial", rung, 0 if search.one_seed else number, 1)
-    return Trial(rung, number, rounded(10**x), search.rungs[rung].horizon, key[0] << 32 | key[1])
-
-
-def _extension(search: Search, state: State) -> tuple[Trial, ...]:
-    """Trials beyond the range, where the best of the first rung lies at its end; none where it does not, or where
-    enough has been tried. Where nothing was learnt: below the range if trials diverged, else above it."""
-    first = {r.trial.number: r for r in state.results}  # the last result of each
-    xs = sorted(map(_x, first.values()))
+def _beyond(search: Search, state: State, rung: int) -> tuple[Trial, ...]:
+    """Trials beyond the range, where the best of a first rung lies at its end; none where it does not, or where enough
+    has been tried. Where nothing was learnt: below the range if trials diverged, else above it."""
+    own = {r.trial.number: r for r in state.results if r.trial.rung == rung}  # the last result of each
+    xs = sorted(map(_x, own.values()))
     lower = xs[0] > math.log10(search.low) - FURTHEST
     higher = xs[-1] < math.log10(search.high) + FURTHEST
-    trained = _trained(search, state)
+    trained = [r for r in _trained(search, state) if r.trial.rung == rung]
     top = _x(min(trained, key=_y)) if trained else None
-    lost = top is None and any(r.diverged for r in first.values())
+    lost = top is None and all(r.diverged for r in own.values())
     if lower and (top == xs[0] or lost):
-        return _drawn(search, 0, xs[0] - 2 * STEP, xs[0], len(first), 2)
-    if higher and (top == xs[-1] or (top is None and not lost)):
-        return _drawn(search, 0, xs[-1], xs[-1] + 2 * STEP, len(first), 2)
+        return _drawn(search, state, rung, xs[0] - 2 * STEP, xs[0], len(own), 2)
+    if higher and top == xs[-1]:
+        return _drawn(search, state, rung, xs[-1], xs[-1] + 2 * STEP, len(own), 2)
     return ()
 
 
-def _next_to(search: Search, state: State, rung: int) -> tuple[Trial, ...]:
+def _again_but_longer(search: Search, state: State, rung: int) -> tuple[Trial, ...]:
+    """A rung over all rates that did not diverge, of longer trials than the last one, in which nothing was learnt."""
+    own = {r.trial.number: r for r in state.results if r.trial.rung == rung}
+    kept = [_x(r) for r in own.values() if not r.diverged]
+    if not kept or max(r.trial.horizon for r in own.values()) >= _longest(search):
+        return ()
+    return _drawn(search, state, rung + 1, min(kept) - STEP / 2, max(kept) + STEP / 2)
+
+
+def _beside(search: Search, state: State, rung: int) -> tuple[Trial, ...]:
     """Two trials beside those of a later rung, once, where its best one is the lowest or the highest of them."""
-    own = {r.trial.number: r for r in state.results if r.trial.rung == rung}  # the last result of each
+    own = {r.trial.number: r for r in state.results if r.trial.rung == rung}
     trained = [r for r in own.values() if r.score is not None]
-    if len(own) > search.rungs[rung].trials or len(own) < 2 or not trained:
+    if len(own) > _spec(search, state, rung).trials or len(own) < 2 or not trained:
         return ()
     xs, best_x = sorted(map(_x, own.values())), _x(min(trained, key=_y))
     gap = 2 * (xs[-1] - xs[0]) / (len(xs) - 1)
     if best_x == xs[0]:
-        return _drawn(search, rung, xs[0] - gap, xs[0], len(own), 2)
-    return _drawn(search, rung, xs[-1], xs[-1] + gap, len(own), 2) if best_x == xs[-1] else ()
+        return _drawn(search, state, rung, xs[0] - gap, xs[0], len(own), 2)
+    return _drawn(search, state, rung, xs[-1], xs[-1] + gap, len(own), 2) if best_x == xs[-1] else ()
 
 
 # ---- judging trials
@@ -277,12 +308,12 @@ def _trained(search: Search, state: State) -> list[Result]:
 
 
 def _well_trained(search: Search, state: State) -> list[Result]:
-    """Those that have learnt at least half as much, above a guess, as the best trial of their rung."""
+    """Those whose score is nearly that of the best trial of their rung."""
     trained = _trained(search, state)
     least: dict[int, float] = {}
     for r in trained:
         least[r.trial.rung] = min(least.get(r.trial.rung, math.inf), _y(r))
-    return [r for r in trained if math.exp(_y(r)) <= (math.exp(least[r.trial.rung]) + search.guess) / 2]
+    return [r for r in trained if _y(r) <= least[r.trial.rung] + _WELL]
 
 
 @dataclass(frozen=True)
@@ -358,14 +389,15 @@ def _finest(posterior: _Posterior) -> float:
 def _doubts(search: Search, state: State, posterior: _Posterior) -> str:
     """Why the answer should be taken with care; "" if there is no reason to."""
     xs = sorted(map(_x, state.results))
-    lowest = min(_y(r) for r in _trained(search, state) if r.trial.rung == 0)
+    first = _first(search, state)
+    lowest = min(_y(r) for r in _trained(search, state) if r.trial.rung == first)
     if posterior.points < 3:
         return f"only {posterior.points} of {len({r.trial.key for r in state.results})} trials trained well"
     if posterior.mean <= xs[0] + 0.1:
         return f"the best rate lies at the low end of what was tried, {10 ** xs[0]:.3g}"
     if posterior.mean >= xs[-1] - 0.1:
         return f"the best rate lies at the high end of what was tried, {10 ** xs[-1]:.3g}"
-    flat = [_x(r) for r in _trained(search, state) if r.trial.rung == 0 and _y(r) < lowest + 3 * posterior.noise]
+    flat = [_x(r) for r in _trained(search, state) if r.trial.rung == first and _y(r) < lowest + 3 * posterior.noise]
     if posterior.deviation > 0.4 or max(flat) - min(flat) > 2 * _REACH:
         return "the scores hardly depend on the rate over a wide range, or scatter too much to tell"
     if posterior.noise > 3 * _NOISE:

@@ -129,6 +129,22 @@ def test_where_every_trial_guesses_it_says_so() -> None:
         best(search, state)
 
 
+def test_trials_too_short_to_learn_anything_are_made_again_longer() -> None:
+    def slow_start(x: float, horizon: float) -> float | None:
+        return GUESS if horizon < 0.1 else valley(-2)(x, horizon)
+
+    search, state = searched(slow_start, 0.02)
+    assert abs(math.log10(best(search, state).lr) + 2) < 0.3
+    horizons = [max(r.trial.horizon for r in state.results if r.trial.rung == k) for k in (0, 1, 2)]
+    assert horizons == [1 / 32, 1 / 8, 1 / 8]
+    assert [sum(r.trial.rung == k and r.half == 1 for r in state.results) for k in (0, 1)] == [8, 8]
+
+
+def test_a_network_that_never_learns_costs_a_bounded_search() -> None:
+    _, state = searched(lambda x, h: GUESS)
+    assert sum(r.trial.horizon / 2 for r in state.results) < 3.5
+
+
 def test_where_all_rates_are_equal_the_evidence_is_weak() -> None:
     answer = found(lambda x, h: 1.0, 0.02)
     assert answer.evidence == "weak"
