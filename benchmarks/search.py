@@ -1,8 +1,8 @@
 """What a searched learning rate costs in accuracy, against the best of a dense grid and against other ways to find one.
 
-    python benchmarks/search.py live --data FOLDER [--seeds 10] [CELL ...]     search, train, test: nothing replayed
-    python benchmarks/search.py replay [--seeds 100] [CELL ...]                rivals at equal cost, on the grid's tables
-    python benchmarks/search.py best --data FOLDER [CELL ...]                  the grid's best rates on fresh seeds
+    python benchmarks/search.py best --data FOLDER [CELL ...]               the grid's best rates on fresh seeds
+    python benchmarks/search.py live --data FOLDER [--seeds 10] [CELL ...]  search, train, test: nothing replayed
+    python benchmarks/search.py replay [--seeds 100] [CELL ...]             rivals at equal cost, on the grid's tables
 
 Regret is in points of test accuracy: that of the grid's best rate, trained with seeds that chose nothing, minus that of
 the rate that was found. Cost is in full trainings, by images that go through the network, evaluation included; the
@@ -117,7 +117,8 @@ def live(data: Path, seeds: int, jobs: int, names: tuple[str, ...]) -> None:
         rates = [math.log10(row["lr"]) for row in rows]
         click.echo(
             f"{name:26} {describe(regrets)}  cost {1 + statistics.mean(r['cost'] for r in rows):.2f}  "
-            f"log10 lr {statistics.mean(rates):.2f} ± {statistics.pstdev(rates):.2f} (grid {math.log10(truth[name]['lr']):.2f})"
+            f"log10 lr {statistics.mean(rates):.2f} ± {statistics.pstdev(rates):.2f}, "
+            f"the grid's {math.log10(truth[name]['lr']):.2f}"
         )
         _store(LIVE, found)
     click.echo(f"{'all':26} {describe(every)}")
@@ -145,7 +146,7 @@ def _replayed(label: str, method: Callable[..., Any], tables: list[Table], total
         costs += [cost for _, cost in picks]
     worst = max(range(len(tables)), key=lambda i: statistics.mean(by_cell[i]))
     click.echo(
-        f"  {label:32} {describe(sum(by_cell, []))}  worst {statistics.mean(by_cell[worst]):5.2f} "
+        f"  {label:32} {describe([regret for own in by_cell for regret in own])}  worst {statistics.mean(by_cell[worst]):5.2f} "
         f"({tables[worst].name})  cost {1 + statistics.mean(costs):.2f}"
     )
 

@@ -217,7 +217,7 @@ def _spec(search: Search, state: State, rung: int) -> Rung:
 
 
 def _longest(search: Search) -> float:
-    """Horizon up to which trials of a first rung grow: what a network that never learns anything may cost is bounded."""
+    """Horizon up to which trials of a first rung grow: a network that never learns anything must not cost too much."""
     return min(1.0, max(_LONGER * search.rungs[0].horizon, 0.25))
 
 
