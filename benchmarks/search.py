@@ -145,8 +145,9 @@ def _replayed(label: str, method: Callable[..., Any], tables: list[Table], total
         by_cell.append([table.regret(lr) for lr, _ in picks])
         costs += [cost for _, cost in picks]
     worst = max(range(len(tables)), key=lambda i: statistics.mean(by_cell[i]))
+    every = [regret for own in by_cell for regret in own]
     click.echo(
-        f"  {label:32} {describe([regret for own in by_cell for regret in own])}  worst {statistics.mean(by_cell[worst]):5.2f} "
+        f"  {label:32} {describe(every)}  worst {statistics.mean(by_cell[worst]):5.2f} "
         f"({tables[worst].name})  cost {1 + statistics.mean(costs):.2f}"
     )
 

@@ -133,19 +133,17 @@ def stratified(table: Table, budget: float, seed: int) -> tuple[float, float]:
 
 
 def halving(table: Table, budget: float, seed: int) -> tuple[float, float]:
-    """Successive halving with restarts: stratified rates at 1/64, the better half of them at 1/32, and so on."""
-    draw = random.Random(seed)
-    rung = table.trial(1e-3, 64, 0)[2]
-    count = max(4, int(budget / 4 / rung))
-    offset = draw.random()
-    xs, cost = [LOW + (i + offset) * (HIGH - LOW) / count for i in range(count)], 0.0
-    for divisor in (64, 32, 16, 8):
-        scores, spent = _tried(table, xs, divisor, draw)
+    """Successive halving with restarts: stratified rates at 1/64, the better half of them at 1/32, and so on to 1/8."""
+    draw, offset, cost = random.Random(seed), random.Random(seed + 1).random(), 0.0
+    count = 4
+    while sum(max(1, (count + 1) >> i) * table.trial(1e-3, 64 >> i, 0)[2] for i in range(4)) <= budget:
+        count += 1
+    xs = [LOW + (i + offset) * (HIGH - LOW) / count for i in range(count)]
+    for i in range(4):
+        scores, spent = _tried(table, xs, 64 >> i, draw)
         cost += spent
         order = sorted(range(len(xs)), key=scores.__getitem__)
-        xs = [xs[i] for i in order[: max(1, len(xs) // 2)]]
-        if len(xs) == 1:
-            break
+        xs = [xs[k] for k in order[: max(1, len(xs) // 2)]]
     return 10 ** xs[0], cost
 
 
