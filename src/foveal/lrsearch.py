@@ -43,8 +43,10 @@ _CURVATURES: Final = np.geomspace(0.15, 6.0, 13)  # b, per decade²; prior: ln b
 _CURVATURE: Final = (0.9, 0.7)
 _DRIFTS: Final = np.linspace(-0.15, 0.25, 17)  # d, decades per doubling; prior: normal
 _DRIFT: Final = (0.05, 0.06)  # trials of few steps ask for somewhat lower rates than long ones do
+_HOPELESS: Final = 3.0  # times the rung's lowest loss at half time
 _WINDOW: Final = 0.7  # y above the rung's best from which a trial says nothing of the parabola
 _WELL: Final = 0.5  # y above the rung's best up to which a trial trained well
+_FLOOR: Final = 0.005  # added to scores before the logarithm: how many zeros an overfitted score has means little
 _REACH: Final = 1.25  # decades from the best trial, likewise
 _BEYOND: Final = 0.3  # decades beyond its points where the parabola's lowest point may lie
 _GRID: Final = 0.02  # decades
@@ -72,7 +74,7 @@ class Search:
     """
 
     guess: float
-    rungs: tuple[Rung, ...] = (Rung(8, 1 / 32), Rung(4, 1 / 16))
+    rungs: tuple[Rung, ...] = (Rung(8, 1 / 32), Rung(3, 1 / 16))
     low: float = LOWEST
     high: float = HIGHEST
     seed: int = 0
@@ -283,21 +285,19 @@ def _x(result: Result) -> float:
 
 
 def _y(result: Result) -> float:
-    return math.inf if result.score is None else math.log(result.score)
+    return math.inf if result.score is None else math.log(result.score + _FLOOR)
 
 
 def _waiting(search: Search, state: State) -> tuple[Trial, ...]:
-    """Trials of which the first half was run, not the second, and that are not hopeless: no better than a guess while
-    another one of their rung is clearly better."""
+    """Trials of which the first half was run, not the second, and that are not hopeless: no better than a guess, and
+    much worse than another one of their rung."""
     done = {r.trial.key for r in state.results if r.half == 2}
     begun = [r for r in state.results if r.half == 1]
     lowest: dict[int, float] = {}
     for r in begun:
         lowest[r.trial.rung] = min(lowest.get(r.trial.rung, math.inf), math.inf if r.loss is None else r.loss)
     hopeless = {
-        r.trial.key
-        for r in begun
-        if r.loss is None or (r.loss > search.guess and lowest[r.trial.rung] < 0.6 * search.guess)
+        r.trial.key for r in begun if r.loss is None or r.loss > max(search.guess, _HOPELESS * lowest[r.trial.rung])
     }
     return tuple(r.trial for r in begun if r.trial.key not in done | hopeless)
 

@@ -78,7 +78,7 @@ def test_a_smooth_valley(centre: float) -> None:
 def test_a_noisy_valley(centre: float) -> None:
     away = offsets(valley(centre), centre, 0.06)
     assert abs(away[len(away) // 2]) < 0.12
-    assert abs(away[int(0.9 * len(away))]) < 0.3
+    assert abs(away[int(0.9 * len(away))]) < 0.35
 
 
 @pytest.mark.parametrize("centre", [-5.6, -5, 0.95, 1.5])

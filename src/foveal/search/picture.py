@@ -34,6 +34,7 @@ class Picture:
         self.running: set[str] = set()
         self.results: dict[str, Result] = {}  # the last of each
         self.best: Best | None = None
+        self.least_share = 0.0
         self.found_done: float | None = None  # share that a killed search had left
 
     def take(self, event: Event) -> None:
@@ -69,7 +70,8 @@ class Picture:
         for number, rung in enumerate(self.search.rungs):
             planned += rung.horizon * max(rung.trials, sum(t.rung == number for t in self.trials.values()))
         done = sum(t.horizon * self._done(key) for key, t in self.trials.items())
-        return min(done / planned, 1.0)
+        self.least_share = max(self.least_share, min(done / planned, 1.0))  # where trials are added it stands still
+        return self.least_share
 
     def _done(self, key: str) -> float:
         return 0.5 * (key in self.results) if key in self.open else 1.0

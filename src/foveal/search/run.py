@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from foveal.errors import RunError
-from foveal.lrsearch import Best, Result, Search, State, Trial, best, longer, observe, propose
+from foveal.lrsearch import Best, NothingTrainedError, Result, Search, State, Trial, best, longer, observe, propose
 from foveal.run.folder import RunFolder
 from foveal.search.data import SharedData, with_held_out
-from foveal.search.trials import Half, Job, PlanState, TrialStoppedError, run_half
+from foveal.search.trials import Half, Job, PlanState, TrialStoppedError, run_half, scoring
 from foveal.train.events import Event, Listener, RoundDone, SearchFinished, SearchStarted, TrialBegun, TrialDone
 from foveal.train.interrupt import Interrupted, stop_request
 from foveal.train.session import Session
@@ -97,19 +97,46 @@ def find_rate(
     search = search or search_of(session)
     with stop_request() as request:
         job = job_of(session, search.guess, max(1, threads // workers))
+        passes = 0
+        if session.initial is not None:
+            search, passes = from_its_start(search, job)
         search = longer(search, job.steps(0.0) / job.total_steps)
         runner = _Runner(job, folder, search, workers, executor, listeners, clock)
+        runner.passes_before = passes
         runner.resume_command = resume_command or folder.resume_command
         try:
             state = runner.run(lambda: request.requested)
         finally:
             runner.close()
-    answer = best(search, state)
+    answer = _answer(search, state, job.guess)
     seconds = runner.seconds_before + clock() - begun
     found = Found(answer, runner.passes / full_passes(session), seconds, tuple(runner.records()))
     for listener in listeners:
         listener(SearchFinished(found.best, found.cost, seconds))
     return found
+
+
+def from_its_start(search: Search, job: Job) -> tuple[Search, int]:
+    """(the search, images scored) for weights that know something already: what is no better than they are has learnt
+    nothing. In very short trainings that is so at every rate that changes anything; those trials are made longer."""
+    begun = job.session(Trial(0, 0, 1.0, 1.0, job.settings.seed))
+    index = scoring(job, 0)
+    score = begun.validate(index)
+    if score is None or not score.loss > 0:
+        return search, len(index)
+    return dataclasses.replace(search, guess=min(search.guess, score.loss)), len(index)
+
+
+def _answer(search: Search, state: State, guess: float) -> Best:
+    """The rate to take. Where nothing improved on weights that the training starts from, what spoilt them least."""
+    try:
+        return best(search, state)
+    except NothingTrainedError:
+        if search.guess == guess:
+            raise
+    answer = best(dataclasses.replace(search, guess=guess), state)
+    reason = "no short training improved on the weights that it started from"
+    return dataclasses.replace(answer, evidence="weak", reason=reason)
 
 
 def full_passes(session: Session) -> int:
@@ -147,6 +174,7 @@ class _Runner:
         self.kept: dict[str, dict[str, Any]] = {}  # by "rung.number.half"
         self.states: dict[str, PlanState | None] = {}  # of half-trained trials
         self.seconds_before = 0.0
+        self.passes_before = 0
         self.resume_command = folder.resume_command
         self._load()
 
@@ -251,7 +279,7 @@ class _Runner:
 
     @property
     def passes(self) -> int:
-        return sum(record["passes"] for record in self.kept.values())
+        return self.passes_before + sum(int(record["passes"]) for record in self.kept.values())
 
     def records(self) -> Iterable[dict[str, Any]]:
         return (self.kept[place] for place in sorted(self.kept))

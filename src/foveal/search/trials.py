@@ -29,7 +29,7 @@ PlanState = Mapping[str, NDArray[np.float32]]
 
 LEAST_STEPS: Final = 20  # of a trial: fewer say nothing
 _SCORED: Final = 8  # a trial is scored on as many images as it trained on / 8,
-_FEWEST_SCORED: Final = 500  # but at least on so many, if there are
+_FEWEST_SCORED: Final = 250  # but at least on so many, if there are
 _EXPLODED: Final = 5.0  # times the loss of a guess, or the first one: such a mean over _RECENT steps ends a trial
 _RECENT: Final = 8
 
