@@ -33,13 +33,13 @@ def trained(job: Job, lr: float, steps: int, seed: int) -> tuple[Session, float 
     trial = Trial(0, 0, lr, steps / job.total_steps, seed)
     session = job.session(trial)
     first = session.plan.state_dict()
-    half, _ = train_part(job, session, 0, steps // 2)
+    half = train_part(job, session, 0, steps // 2).loss
     if half is None:
         return session, None, False
-    loss, _ = train_part(job, session, steps // 2, steps)
-    if loss is not None:
+    whole = train_part(job, session, steps // 2, steps).loss is not None
+    if whole:
         settle_statistics(session.plan, first, steps)
-    return session, half, loss is not None
+    return session, half, whole
 
 
 def row(job: Job, test: Any, k: int, divisor: int, seed: int) -> list[Any]:

@@ -40,8 +40,9 @@ class Table:
         self.rows = {tuple(row[:3]): row for row in found["rows"]}
         full = [[self.rows[k, 1, seed][-1] or 0.0 for seed in range(3)] for k in range(len(RATES))]
         self.accuracy = [sum(row) / len(row) for row in full]
-        tuned = "tuned" in name  # the lowest rate changes next to nothing in so short a training
-        self.start = self.rows[0, 64, 0][4 + SCORED.index(FEWEST)] if tuned else math.inf
+        self.tuned = "tuned" in name
+        # before any training: at the lowest rate next to nothing changes in so short a one
+        self.start = self.rows[0, 64, 0][4 + SCORED.index(FEWEST)]
         self.best = max(self.accuracy) if best is None else best
         self.full = EPOCHS * (self.images + self.held_out)
 
@@ -86,7 +87,7 @@ RUNGS: Final = {  # of foveal's search, by budget
 def foveal(table: Table, budget: float, seed: int) -> tuple[float, float]:
     """The search as it is."""
     rungs = tuple(Rung(count, 1 / divisor) for count, divisor in RUNGS[budget])
-    guess = min(math.log(10), table.start)
+    guess = min(math.log(10), table.start if table.tuned else math.inf)
     search, state, cost, draw = Search(guess, rungs, seed=seed), State(), 0.0, random.Random(seed)
     seeds: dict[str, int] = {}
     while trials := propose(search, state):
@@ -98,7 +99,7 @@ def foveal(table: Table, budget: float, seed: int) -> tuple[float, float]:
                 results.append(Result(trial, 2, None if score is None else half, score))
                 cost += whole - trial.horizon / 2 * table.images / (table.images + table.held_out)
             else:
-                results.append(Result(trial, 1, half))
+                results.append(Result(trial, 1, half, start=table.start))
                 cost += trial.horizon / (8 if half is None else 2) * table.images / (table.images + table.held_out)
         state = observe(state, results)
     try:

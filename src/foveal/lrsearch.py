@@ -112,12 +112,14 @@ class Result:
 
     loss: mean training loss over the last quarter of the trial's steps that were to be made, None after divergence.
     score: validation cross-entropy at the end of the second half; None before it, and if the trial diverged.
+    start: training loss of the first step, in the result of the first half.
     """
 
     trial: Trial
     half: int  # 1 or 2
     loss: float | None
     score: float | None = None
+    start: float | None = None
 
     @property
     def diverged(self) -> bool:
@@ -303,8 +305,14 @@ def _waiting(search: Search, state: State) -> tuple[Trial, ...]:
 
 
 def _trained(search: Search, state: State) -> list[Result]:
-    """Finished trials that have learnt something: their score is better than a guess."""
-    return [r for r in state.results if r.score is not None and r.score < 0.98 * search.guess]
+    """Finished trials that have learnt something: their score is better than a guess. Where a network begins much worse
+    than that, as with pixels that are not normalised: no guess, and much better than it began."""
+    start = {r.trial.key: r.start for r in state.results if r.half == 1 and r.start is not None}
+
+    def learnt(score: float, began: float) -> bool:
+        return score < 0.99 * search.guess or 1.01 * search.guess < score < 0.5 * began
+
+    return [r for r in state.results if r.score is not None and learnt(r.score, start.get(r.trial.key, 0.0))]
 
 
 def _well_trained(search: Search, state: State) -> list[Result]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -21,7 +22,7 @@ from foveal.data import Dataset, load_dataset
 from foveal.errors import DataError, RunError
 from foveal.fitting import Watch, fit_settings, search_settings
 from foveal.layers import BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool, ReLU, Residual, Sequential
-from foveal.lrsearch import NothingTrainedError, Trial
+from foveal.lrsearch import NothingTrainedError, Result, Search, State, Trial, observe, propose
 from foveal.plan import Plan
 from foveal.run import RunFolder
 from foveal.search import find_rate
@@ -33,6 +34,7 @@ from foveal.train.interrupt import Interrupted
 from foveal.train.session import Session
 from foveal.train.settings import TrainSettings
 
+GUESS = math.log(10)
 SMALL: dict[str, Any] = {"model": "mlp", "width": 0.1, "batch_norm": True, "epochs": 6, "augment": "shift", "seed": 5}
 
 
@@ -325,11 +327,16 @@ def test_weights_that_know_something_are_to_be_improved(digits: Dataset, tmp_pat
     assert search["lr"] > 1e-3
 
 
-def test_weights_that_nothing_improves_are_spoilt_least_and_it_says_so(digits: Dataset, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"width": 0.3, "progress": False}
-    begun = foveal.fit("mlp", digits, lr=0.05, epochs=20, run_dir=tmp_path / "first", **options)
-    run = foveal.fit("mlp", digits, init_from=begun.path, epochs=1, run_dir=tmp_path / "second", **options)
-    search = run.config["search"]
-    assert search["evidence"] == "weak"
-    assert search["reason"] == "no short training improved on the weights that it started from"
-    assert (run.summary()["test_accuracy"] or 0) > 0.9
+def test_weights_that_nothing_improves_are_spoilt_least_and_it_says_so() -> None:
+    search, state = Search(0.1), State()  # 0.1: what they score themselves
+    for half in (1, 2):
+        trials = propose(Search(GUESS), state)
+        assert {t.rung for t in trials} == {0}
+        scores = {t.key: 0.2 + 0.05 * abs(math.log10(t.lr) + 4) for t in trials}
+        state = observe(state, [Result(t, half, scores[t.key], scores[t.key] if half == 2 else None) for t in trials])
+    answer = search_run._answer(search, state, GUESS)
+    assert answer.evidence == "weak"
+    assert answer.reason == "no short training improved on the weights that it started from"
+    assert 1e-5 < answer.lr < 1e-3
+    with pytest.raises(NothingTrainedError):
+        search_run._answer(search, state, search.guess)

@@ -253,7 +253,7 @@ class _Runner:
         r = found.result
         record = {
             **dataclasses.asdict(r.trial), "half": r.half, "steps": self.job.steps(r.trial.horizon), "loss": r.loss,
-            "score": r.score, "passes": found.passes,
+            "score": r.score, "start": r.start, "passes": found.passes,
         }  # fmt: skip
         self.kept[_place(record)] = record
         self.folder.write_search(
@@ -275,7 +275,7 @@ class _Runner:
         record = self.kept.get(f"{trial.rung:03}.{trial.number:03}.{half}")
         if record is None or (record["lr"], record["seed"]) != (trial.lr, trial.seed):
             return None
-        return Result(trial, half, record["loss"], record["score"])
+        return Result(trial, half, record["loss"], record["score"], record["start"])
 
     @property
     def passes(self) -> int:

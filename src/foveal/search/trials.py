@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,28 +113,38 @@ def run_half(job: Job, trial: Trial, half: int, begun: PlanState | None = None) 
     middle = total // 2
     first = {name: value for name, value in session.plan.state_dict().items() if _is_statistic(name)}
     if half == 1 or begun is None:
-        loss, passes = train_part(job, session, 0, middle)
-        if loss is None or half == 1:
-            state = None if loss is None else session.plan.state_dict()
-            return Half(Result(trial, half, loss), passes, state)
+        part = train_part(job, session, 0, middle)
+        if part.loss is None or half == 1:
+            state = None if part.loss is None else session.plan.state_dict()
+            return Half(Result(trial, half, part.loss, start=part.first), part.images, state)
     else:
         session.plan.load_state_dict(begun)
         session.plan.updates = middle
-    loss, passes = train_part(job, session, middle, total)
-    if loss is None:
-        return Half(Result(trial, 2, None), passes)
+    part = train_part(job, session, middle, total)
+    if part.loss is None:
+        return Half(Result(trial, 2, None), part.images)
     settle_statistics(session.plan, first, total)
     index = scoring(job, total * session.batch_size)
     score = session.validate(index)
     finite = score is not None and math.isfinite(score.loss)
-    result = Result(trial, 2, loss, score.loss if score is not None and finite else None)
-    return Half(result, passes + len(index))
+    result = Result(trial, 2, part.loss, score.loss if score is not None and finite else None)
+    return Half(result, part.images + len(index))
 
 
-def train_part(job: Job, session: Session, start: int, end: int) -> tuple[float | None, int]:
-    """(mean loss over the last half of the updates from start to end, None if it exploded; images trained on)."""
+class Part(NamedTuple):
+    """Some updates in a row. loss: mean over their last half, None if it exploded; first: loss of the first one. Both
+    as if the loss of a guess were the job's."""
+
+    loss: float | None
+    images: int
+    first: float | None
+
+
+def train_part(job: Job, session: Session, start: int, end: int) -> Part:
+    """The updates from start to end."""
     losses: list[float] = []
-    passes = 0
+    images = 0
+    scale = job.guess / session.uniform_loss  # class weights and smoothing change what a guess costs
     order = session.epoch_order(start // session.steps_per_epoch)
     for update in range(start, end):
         if job.stop.asked:
@@ -143,16 +153,14 @@ def train_part(job: Job, session: Session, start: int, end: int) -> tuple[float 
         if step == 0 or update == start:
             order = session.epoch_order(epoch)
         done = session.update(order, epoch, step, session.rate(update))
-        passes += done.count
-        losses.append(done.loss)
+        images += done.count
+        losses.append(scale * done.loss)
+        limit = _EXPLODED * max(job.guess, losses[0])
         recent = losses[-_RECENT:]
-        if not math.fsum(recent) <= len(recent) * _EXPLODED * max(
-            session.uniform_loss, losses[0]
-        ):  # so that NaN counts
-            return None, passes
+        if not math.fsum(recent) <= len(recent) * limit:  # so that NaN counts
+            return Part(None, images, losses[0])
     last = losses[len(losses) // 2 :]
-    scale = job.guess / session.uniform_loss  # class weights and smoothing change what a guess costs
-    return scale * math.fsum(last) / len(last) if last else 0.0, passes
+    return Part(math.fsum(last) / max(len(last), 1), images, losses[0] if losses else None)
 
 
 def scoring(job: Job, trained: int) -> NDArray[np.int64]:
