@@ -46,6 +46,13 @@ class Chart:
         self.parts.append(_text(right + 21, y, name, anchor="start"))
         self.names.append(name)
 
+    def mark(self, x: float, y: float) -> None:
+        """A disc in the colour of the last line."""
+        place, colour = self.at(x, y), COLOURS[len(self.names) - 1]
+        self.parts.append(
+            f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="6" fill="{colour}" stroke="#fff" stroke-width="1.5"/>'
+        )
+
     def ellipse(self, x_radius: float, y_radius: float) -> None:
         """A contour around (0, 0)."""
         (x, y), (right, top) = self.at(0, 0), self.at(x_radius, y_radius)

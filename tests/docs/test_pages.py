@@ -1,6 +1,7 @@
 """The pages made from the source have not drifted from it, quotations are true, and links lead somewhere."""
 
 import importlib.util
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -53,6 +54,18 @@ def test_the_figures_and_numbers_of_the_formulae_are_current() -> None:
     used = re.findall(r"<!-- ([a-z ]+) -->", text)
     assert set(used) == set(script.numbers()), "a number that the page does not show, or the other way round"
     assert all(f"(formulae/{name})" in text for name in files), "a figure that the page does not show"
+
+
+def test_the_figure_of_the_search_is_current() -> None:
+    script = module_of("make_search")
+    values = json.loads(script.NUMBERS.read_text())
+    assert script.picture(values).svg() == script.PICTURE.read_text(), "run python docs/make_search.py"
+    for name, own in values.items():
+        assert script.searched(name) == own["found"], "run python docs/make_search.py"
+        rate, loss = own["losses"][8]
+        assert script.loss(name, rate) == loss, "run python docs/make_search.py"
+        lowest = min(loss for _, loss in own["losses"] if loss is not None)
+        assert own["found"]["loss"] < 2.5 * lowest, "the page says that each gets a rate near its own best"
 
 
 def test_the_texts_momentum_is_the_common_one_at_another_rate() -> None:
