@@ -310,7 +310,7 @@ def _trained(search: Search, state: State) -> list[Result]:
     start = {r.trial.key: r.start for r in state.results if r.half == 1 and r.start is not None}
 
     def learnt(score: float, began: float) -> bool:
-        return score < 0.99 * search.guess or 1.01 * search.guess < score < 0.5 * began
+        return score < 0.98 * search.guess or 1.02 * search.guess < score < 0.5 * began
 
     return [r for r in state.results if r.score is not None and learnt(r.score, start.get(r.trial.key, 0.0))]
 
