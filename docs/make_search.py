@@ -8,9 +8,11 @@ which no search sees.
 
 import json
 import math
+import re
 import sys
 import tempfile
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import foveal as fv
@@ -19,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from chart import Chart
 
 PICTURE, NUMBERS = Path(__file__).with_name("search.svg"), Path(__file__).with_name("search.json")
+PAGE, RESULTS = Path(__file__).with_name("search.md"), Path(__file__).parents[1] / "benchmarks" / "search"
 OPTIMIZERS = ("momentum", "adagrad", "adam")
 RATES = [float(f"{10 ** (-4.5 + k / 4):.2g}") for k in range(19)]  # to 1
 HIGHEST = 2.5  # of the losses that are drawn: a little more than that of a guess
@@ -65,8 +68,39 @@ def picture(found: dict[str, Any]) -> Chart:
     return chart
 
 
+def table() -> str:
+    """What `benchmarks/search.py live` found, a row for each cell: made from its results."""
+    live, best = (json.loads((RESULTS / name).read_text()) for name in ("live.json", "best.json"))
+    rows = ["| cell | searched | mean regret | worst of 10 | over 2 points | cost |", "|---|---|---|---|---|---|"]
+    every: list[list[float]] = []
+    for name, searches in live.items():
+        top = fmean(best[name]["accuracies"])
+        own = [[100 * (top - (row["accuracy"] or 0.0)), 1 + row["cost"]] for row in searches]
+        every += own
+        rates = [math.log10(row["lr"]) for row in searches]
+        found = f"10^{fmean(rates):.2f} (grid 10^{math.log10(best[name]['lr']):.2f})"
+        rows.append(_row(name.replace("-", " "), found, own))
+    return re.sub(r"-(?=\d)", "−", "\n".join([*rows, _row("all", "", every)])) + "\n"
+
+
+def _row(name: str, found: str, results: list[list[float]]) -> str:
+    regrets = [regret for regret, _ in results]
+    far = sum(regret > 2 for regret in regrets)
+    return (
+        f"| {name} | {found} | {fmean(regrets):.2f} | {max(regrets):.1f} | {far} of {len(regrets)} | "
+        f"{fmean(cost for _, cost in results):.2f} |"
+    )
+
+
+def filled(page: str) -> str:
+    """The page with the table as it is now."""
+    before, _, rest = page.partition("<!-- live -->\n")
+    return f"{before}<!-- live -->\n{table()}{rest[rest.index('<!-- end -->') :]}"
+
+
 if __name__ == "__main__":
     result = numbers()
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(values)}" for name, values in result.items())
     NUMBERS.write_text(f"{{\n{lines}\n}}\n")
     PICTURE.write_text(picture(result).svg())
+    PAGE.write_text(filled(PAGE.read_text()))

@@ -59,6 +59,8 @@ def test_the_figures_and_numbers_of_the_formulae_are_current() -> None:
 def test_the_figure_of_the_search_is_current() -> None:
     script = module_of("make_search")
     values = json.loads(script.NUMBERS.read_text())
+    page = script.PAGE.read_text()
+    assert script.filled(page) == page, "run python docs/make_search.py"
     assert script.picture(values).svg() == script.PICTURE.read_text(), "run python docs/make_search.py"
     for name, own in values.items():
         assert script.searched(name) == own["found"], "run python docs/make_search.py"
