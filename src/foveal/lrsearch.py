@@ -19,7 +19,7 @@ of the parabola, but bound it: nothing above the highest rate that trained well 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.checks import integer, real, settle
-from foveal.errors import UsageError
+from foveal.errors import FovealError, UsageError
 from foveal.rng import stream_key, uniform, words
 
 Floats = NDArray[np.float64]
@@ -147,7 +147,7 @@ class Best:
     reason: str
 
 
-class NothingTrainedError(UsageError):
+class NothingTrainedError(FovealError):
     """No rate in reach made the network learn anything."""
 
 
@@ -242,7 +242,7 @@ def _drawn(
 
 def _beyond(search: Search, state: State, rung: int) -> tuple[Trial, ...]:
     """Trials beyond the range, where the best of a first rung lies at its end; none where it does not, or where enough
-    has been tried. Where nothing was learnt: below the range if trials diverged, else above it."""
+    has been tried. Below the range also where every trial diverged."""
     own = {r.trial.number: r for r in state.results if r.trial.rung == rung}  # the last result of each
     xs = sorted(map(_x, own.values()))
     lower = xs[0] > math.log10(search.low) - FURTHEST
@@ -416,19 +416,12 @@ def _doubts(search: Search, state: State, posterior: _Posterior) -> str:
 def _nothing(search: Search, state: State) -> str:
     rates = sorted({r.trial.lr for r in state.results})
     tried = f"of {len(rates)} learning rates from {rates[0]:.2g} to {rates[-1]:.2g}"
-    if all(r.diverged for r in state.results if r.half == 2 or r.loss is None) and any(
-        r.diverged for r in state.results
-    ):
+    if all(r.diverged for r in {r.trial.key: r for r in state.results}.values()):  # the last result of each
         return f"{tried} every one made the loss infinite; check the images and the network, or give --lr"
     return (
         f"none {tried} learnt more than guessing in a short trial; check that the labels fit the images, train for "
         f"more epochs, or give --lr"
     )
-
-
-def cost_of(horizons: Sequence[float]) -> float:
-    """Of trials, in full trainings."""
-    return math.fsum(horizons)
 
 
 def longer(search: Search, horizon: float) -> Search:

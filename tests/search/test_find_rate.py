@@ -315,6 +315,17 @@ def test_damaged_trials_are_refused(digits: Dataset, tmp_path: Path) -> None:
         find_rate(session_of(digits), folder)
 
 
+def test_trials_without_what_they_need_are_refused(digits: Dataset, tmp_path: Path) -> None:
+    folder = new_folder(tmp_path / "run")
+    find_rate(session_of(digits), folder)
+    kept = folder.read_search()
+    assert kept is not None
+    del kept["results"][3]["seed"]
+    folder.write_search(kept)
+    with pytest.raises(RunError, match=r"trials\.json is damaged: remove it"):
+        find_rate(session_of(digits), folder)
+
+
 def test_weights_that_know_something_are_to_be_improved(digits: Dataset, tmp_path: Path) -> None:
     """Short trainings only spoil them; so a rate that changes nothing would look best."""
     options: dict[str, Any] = {"epochs": 4, "progress": False}

@@ -268,14 +268,19 @@ class _Runner:
             return
         if there["search"] != json.loads(json.dumps(dataclasses.asdict(self.search))):
             raise RunError(f"{self.folder.trials} holds another search; remove it to search anew")
-        self.kept = {_place(record): record for record in there["results"]}
+        try:
+            self.kept = {_place(record): record for record in there["results"]}
+            for record in there["results"]:
+                float(record["lr"]), int(record["seed"]), int(record["passes"]), record["loss"], record["score"]
+        except (KeyError, TypeError, ValueError):
+            raise RunError(f"{self.folder.trials} is damaged: remove it to search anew") from None
         self.seconds_before = there["seconds"]
 
     def _kept_result(self, trial: Trial, half: int) -> Result | None:
         record = self.kept.get(f"{trial.rung:03}.{trial.number:03}.{half}")
         if record is None or (record["lr"], record["seed"]) != (trial.lr, trial.seed):
             return None
-        return Result(trial, half, record["loss"], record["score"], record["start"])
+        return Result(trial, half, record["loss"], record["score"], record.get("start"))
 
     @property
     def passes(self) -> int:
