@@ -15,6 +15,7 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,7 +92,7 @@ def best(data: Path, jobs: int, names: tuple[str, ...]) -> None:
     """Train the grid's best rates with fresh seeds."""
     known = _stored(RESULTS / "best.json")
     with ProcessPoolExecutor(jobs) as pool:
-        for name, row in zip(names or CELLS, pool.map(_rescored, [(n, data) for n in names or CELLS]), strict=True):
+        for name, row in zip(names or CELLS, pool.map(rescored, names or CELLS, repeat(data)), strict=True):
             known[name] = row
             click.echo(f"{name}: {row['lr']:g} {100 * statistics.mean(row['accuracies']):.2f} %")
     _store(RESULTS / "best.json", known)
@@ -109,7 +110,7 @@ def live(data: Path, seeds: int, jobs: int, names: tuple[str, ...]) -> None:
     every: list[float] = []
     for name in names or CELLS:
         with ProcessPoolExecutor(jobs) as pool:
-            rows = list(pool.map(_one_search, [(name, data, seed) for seed in range(seeds)]))
+            rows = list(pool.map(one_search, repeat(name), repeat(data), range(seeds)))
         found[name] = rows
         top = statistics.mean(truth[name]["accuracies"])
         regrets = [100 * (top - (row["accuracy"] or 0.0)) for row in rows]
@@ -150,14 +151,6 @@ def _replayed(label: str, method: Callable[..., Any], tables: list[Table], total
         f"  {label:32} {describe(every)}  worst {statistics.mean(by_cell[worst]):5.2f} "
         f"({tables[worst].name})  cost {1 + statistics.mean(costs):.2f}"
     )
-
-
-def _rescored(arguments: tuple[str, Path]) -> dict[str, Any]:
-    return rescored(*arguments)
-
-
-def _one_search(arguments: tuple[str, Path, int]) -> dict[str, Any]:
-    return one_search(*arguments)
 
 
 def _stored(path: Path) -> dict[str, Any]:

@@ -78,11 +78,18 @@ def fit(
     Raises UsageError for settings that cannot be, DataError for images that cannot be read, ShapeError where network
     and images do not fit, DivergedError when the loss is not finite, Interrupted (after saving) on Ctrl-C.
     """
-    net, name = (None, model) if isinstance(model, str) else (model, CUSTOM)
-    rule, rule_name = (None, optimizer) if isinstance(optimizer, str) else (optimizer, optimizer.name)
-    settings = TrainSettings(model=name, optimizer=rule_name, **options)
+    settings, net, rule = _settings(model, optimizer, options)
     watch = Watch(progress, listeners, executor=executor)
     return fit_settings(settings, data, net=net, optimizer=rule, run_dir=run_dir, watch=watch)
+
+
+def _settings(
+    model: Sequential | str, optimizer: Optimizer | str, options: Options
+) -> tuple[TrainSettings, Sequential | None, Optimizer | None]:
+    """The settings, and the network and the optimizer where they were given as objects, not by name."""
+    net, name = (None, model) if isinstance(model, str) else (model, CUSTOM)
+    rule, rule_name = (None, optimizer) if isinstance(optimizer, str) else (optimizer, optimizer.name)
+    return TrainSettings(model=name, optimizer=rule_name, **options), net, rule
 
 
 def fit_settings(
@@ -118,9 +125,7 @@ def search_rate(
     All arguments are `fit`'s; they are those of the training too that `resume(folder)` then begins, with this rate.
     Raises what `fit` does, UsageError for a given lr, NothingTrainedError where no rate learnt anything.
     """
-    net, name = (None, model) if isinstance(model, str) else (model, CUSTOM)
-    rule, rule_name = (None, optimizer) if isinstance(optimizer, str) else (optimizer, optimizer.name)
-    settings = TrainSettings(model=name, optimizer=rule_name, **options)
+    settings, net, rule = _settings(model, optimizer, options)
     watch = Watch(progress, listeners, executor=executor)
     return search_settings(settings, data, net=net, optimizer=rule, run_dir=run_dir, watch=watch)
 

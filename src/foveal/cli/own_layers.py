@@ -45,6 +45,15 @@ def import_layers(file: str | None) -> frozenset[str]:
     return frozenset(new)
 
 
+def import_layers_of_run(file: str | None, run: str) -> None:
+    """Import the layers that a run's network has. Raises UsageError as `import_layers` and `check_used` do."""
+    from foveal.run import RunFolder
+
+    own = import_layers(file)
+    if file is not None:
+        check_used(file, own, RunFolder.open(run).read_config()["spec"])
+
+
 def check_used(file: str | None, own: frozenset[str], spec: Any) -> None:
     """Raise UsageError if layers were imported and a spec, as JSON, has none of them."""
     if file is not None and not own & set(_kinds(spec)):

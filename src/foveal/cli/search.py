@@ -11,7 +11,7 @@ from foveal.cli.app import STARTED
 from foveal.cli.opened import open_run
 from foveal.cli.options import More, json_option, settings_options
 from foveal.cli.output import note, print_json
-from foveal.cli.own_layers import check_used, import_layers, layers_option
+from foveal.cli.own_layers import import_layers_of_run, layers_option
 from foveal.errors import UsageError
 from foveal.train.settings import TrainSettings, flag
 
@@ -59,9 +59,7 @@ def search(
         extra = [flag(name) for name in settings if name not in _MACHINE] + ["--out"] * bool(out)
         if extra:
             raise UsageError(f"--resume takes everything from the run folder: leave out {extra[0]}")
-        own = import_layers(layers)
-        if layers is not None:
-            check_used(layers, own, RunFolder.open(resume).read_config()["spec"])
+        import_layers_of_run(layers, resume)
         found, path = resume_search(resume, data=data, watch=watch, **settings)
         if not begun:
             note(f"the search of {resume} is finished: this is what it found")

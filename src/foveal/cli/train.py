@@ -11,7 +11,7 @@ from foveal.cli.app import STARTED
 from foveal.cli.opened import open_run
 from foveal.cli.options import More, json_option, settings_options
 from foveal.cli.output import percent, print_json
-from foveal.cli.own_layers import check_used, import_layers, layers_option
+from foveal.cli.own_layers import import_layers_of_run, layers_option
 from foveal.errors import UsageError
 from foveal.train.settings import TrainSettings, flag
 
@@ -42,7 +42,6 @@ def train(
     """
     from foveal.fitting import Watch, fit_settings
     from foveal.fitting import resume as resume_run
-    from foveal.run import RunFolder
     from foveal.train.events import Event, Started
 
     settings = {name: value for name, value in given.items() if value is not None}
@@ -62,9 +61,7 @@ def train(
             raise UsageError("--resume goes on to the end that the run was begun with; --epochs +N adds to it")
         if "epochs" in settings and more < 1:
             raise UsageError("--epochs +N needs N of at least 1")
-        own = import_layers(layers)
-        if layers is not None:
-            check_used(layers, own, RunFolder.open(resume).read_config()["spec"])
+        import_layers_of_run(layers, resume)
         machine = {name: settings.get(name) for name in ("threads", "isa")}
         run = resume_run(resume, data=data, more_epochs=more, watch=watch, **machine)
         if not begun:

@@ -4,7 +4,7 @@ N images, H height, W width, C channels (1 grey, 3 colour), K classes.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,19 @@ class Images:
         digest.update(self.pixels.data)
         digest.update(self.labels.astype("<i4").data)
         return digest.hexdigest()
+
+
+def concatenated(several: Sequence[Images]) -> Images:
+    """Images one after another, at least one; with the class names of the first, and paths where all have them."""
+    if len(several) == 1:
+        return several[0]
+    paths = [part.paths for part in several]
+    return Images(
+        np.concatenate([part.pixels for part in several]),
+        np.concatenate([part.labels for part in several]),
+        several[0].class_names,
+        None if None in paths else tuple(name for group in paths if group for name in group),
+    )
 
 
 def _is_run(index: NDArray[np.int64]) -> bool:

@@ -12,7 +12,7 @@ from foveal.checks import integer, real
 from foveal.data.decode import Geometry
 from foveal.data.duplicates import Duplicates, Index, equal_groups, find_duplicates
 from foveal.data.groups import joined, path_groups, pattern_of, split_by_group
-from foveal.data.images import Dataset, Images, Split
+from foveal.data.images import Dataset, Images, Split, concatenated
 from foveal.data.preprocess import Preprocess, measure
 from foveal.data.sources import Progress, ReadOptions, SourceData, first_few, from_arrays, read_source
 from foveal.data.split import check_fractions, part_of_each_class, split_by_class
@@ -102,7 +102,7 @@ def load_images(
     """
     geometry = Geometry(preprocess.height, preprocess.width, preprocess.channels)
     data = _read(source, ReadOptions(None, geometry, skip_bad, cache, threads, progress))
-    images = data.parts.get("test") or _joined(data.parts)
+    images = data.parts.get("test") or concatenated(list(data.parts.values()))
     unknown = [name for name, count in zip(images.class_names, images.counts, strict=True) if count]
     unknown = [name for name in unknown if name not in class_names]
     if unknown:
@@ -118,19 +118,6 @@ def _read(source: Sourceish, options: ReadOptions) -> SourceData:
             raise UsageError(f"arrays must be given as (x, y), not {len(source)} of them")
         return from_arrays("arrays", {"train": source}, options)
     return read_source(source, options)
-
-
-def _joined(parts: Mapping[str, Images]) -> Images:
-    if len(parts) == 1:
-        return next(iter(parts.values()))
-    several = list(parts.values())
-    paths = [part.paths for part in several]
-    return Images(
-        np.concatenate([part.pixels for part in several]),
-        np.concatenate([part.labels for part in several]),
-        several[0].class_names,
-        None if None in paths else tuple(name for group in paths if group for name in group),
-    )
 
 
 def _check_classes(data: SourceData) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from foveal.data import Dataset, Images
 from foveal.data.duplicates import equal_groups
+from foveal.data.images import concatenated
 from foveal.data.split import split_by_class
 from foveal.errors import DataError
 
@@ -67,10 +68,5 @@ def with_held_out(data: Dataset, seed: int) -> Dataset:
         raise DataError(f"there are too few images to search for a learning rate: {error}; or give --lr") from None
     held_out = images.subset(parts["validation"])
     if validation is not None and there:
-        held_out = _joined(validation, held_out)
+        held_out = concatenated([validation, held_out])
     return dataclasses.replace(data, train=images.subset(parts["train"]), validation=held_out, test=None)
-
-
-def _joined(first: Images, second: Images) -> Images:
-    pixels, labels = np.concatenate([first.pixels, second.pixels]), np.concatenate([first.labels, second.labels])
-    return Images(pixels, labels, first.class_names)

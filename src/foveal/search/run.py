@@ -255,12 +255,12 @@ class _Runner:
             **dataclasses.asdict(r.trial), "half": r.half, "steps": self.job.steps(r.trial.horizon), "loss": r.loss,
             "score": r.score, "start": r.start, "passes": found.passes,
         }  # fmt: skip
-        self.kept[_place(record)] = record
+        self.kept[_place(r.trial.rung, r.trial.number, r.half)] = record
         self.folder.write_search(
             {"search": dataclasses.asdict(self.search), "seconds": round(self.seconds_before + seconds, 3),
              "results": [self.kept[place] for place in sorted(self.kept)]}
         )  # fmt: skip
-        self.emit(TrialDone(r, sum(record["passes"] for record in self.kept.values())))
+        self.emit(TrialDone(r, self.passes))
 
     def _load(self) -> None:
         there = self.folder.read_search()
@@ -269,7 +269,7 @@ class _Runner:
         if there["search"] != json.loads(json.dumps(dataclasses.asdict(self.search))):
             raise RunError(f"{self.folder.trials} holds another search; remove it to search anew")
         try:
-            self.kept = {_place(record): record for record in there["results"]}
+            self.kept = {_place(r["rung"], r["number"], r["half"]): r for r in there["results"]}
             for record in there["results"]:
                 float(record["lr"]), int(record["seed"]), int(record["passes"]), record["loss"], record["score"]
         except (KeyError, TypeError, ValueError):
@@ -277,7 +277,7 @@ class _Runner:
         self.seconds_before = there["seconds"]
 
     def _kept_result(self, trial: Trial, half: int) -> Result | None:
-        record = self.kept.get(f"{trial.rung:03}.{trial.number:03}.{half}")
+        record = self.kept.get(_place(trial.rung, trial.number, half))
         if record is None or (record["lr"], record["seed"]) != (trial.lr, trial.seed):
             return None
         return Result(trial, half, record["loss"], record["score"], record.get("start"))
@@ -304,5 +304,6 @@ class _Runner:
         self.job.data.close()
 
 
-def _place(record: dict[str, Any]) -> str:
-    return f"{record['rung']:03}.{record['number']:03}.{record['half']}"
+def _place(rung: int, number: int, half: int) -> str:
+    """Sorted, they are in the order of rungs, numbers and halves."""
+    return f"{rung:03}.{number:03}.{half}"
