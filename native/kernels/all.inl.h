@@ -7,6 +7,7 @@
 #include "parallel.inl.h"
 #include "math.inl.h"
 #include "tile.inl.h"
+#include "norm.inl.h"
 // clang-format on
 #include "activation.inl.h"
 #include "batch.inl.h"
@@ -15,10 +16,10 @@
 #include "dense.inl.h"
 #include "dropout.inl.h"
 #include "loss.inl.h"
-#include "norm.inl.h"
 #include "optim.inl.h"
 #include "pool.inl.h"
 #include "residual.inl.h"
+#include "winograd.inl.h"
 
 #define FOVEAL_STRING(x) FOVEAL_STRING_(x)
 #define FOVEAL_STRING_(x) #x

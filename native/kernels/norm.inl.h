@@ -3,39 +3,81 @@
 // Statistics: within an image mean and sum of squared deviations in float, in the order of pixels, while the image is
 // in cache; over images combined in double, in the order of images (Chan, Golub and LeVeque 1979), so that a mean far
 // from zero costs no precision.
+//
+// The normalised values need not be stored: whoever reads x can apply `affine` on the way (`Affine`), and whoever reads
+// dy what is left of the backward pass (`NormGradient`). Same bits either way.
 namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {
 
-// y = max(x * scale + shift, low) over one image, per channel.
-FOVEAL_INLINE void normalise_image(const float* x, float* y, int64_t pixels, int64_t channels, const float* scale,
-                                   const float* shift, bool relu) {
-  for (int64_t p = 0; p < pixels; ++p, x += channels, y += channels) {
-    for (int64_t c = 0; c < channels; c += LANES) {
-      const Reg v = fma(load(x + c), load(scale + c), load(shift + c));
-      store(y + c, relu ? maximum(v, Reg{}) : v);
-    }
+// y = x * scale + shift, or 0 where that is less and there is a ReLU; per channel.
+struct Affine {
+  Reg scale, shift;
+  bool relu;
+
+  FOVEAL_INLINE Affine(const float* affine, int64_t channels, int64_t c, int64_t relu)
+      : scale(load(affine + c)), shift(load(affine + channels + c)), relu(relu != 0) {}
+  FOVEAL_INLINE Reg linear(Reg x) const { return fma(x, scale, shift); }
+  FOVEAL_INLINE Reg operator()(Reg x) const { return relu ? maximum(linear(x), Reg{}) : linear(x); }
+  FOVEAL_INLINE Reg gate(Reg dy, Reg x) const { return relu ? (linear(x) > Reg{} ? dy : Reg{}) : dy; }
+};
+
+// The gradient of x from that of y: dx = dy * scale + (x * slope + offset).
+struct NormGradient {
+  Affine affine;
+  Reg slope, offset;
+
+  FOVEAL_INLINE NormGradient(const float* affine, const float* coefficients, int64_t channels, int64_t c, int64_t relu)
+      : affine(affine, channels, c, relu), slope(load(coefficients + c)), offset(load(coefficients + channels + c)) {}
+  FOVEAL_INLINE Reg operator()(Reg dy, Reg x) const {
+    return fma(affine.gate(dy, x), affine.scale, fma(x, slope, offset));
   }
+};
+
+void normalise(const Run& run, const float* x, const float* affine, float* y, int64_t pixels, int64_t channels,
+               int64_t relu) {
+  if (y == nullptr) return;
+  each(run, run.batch, [&](int64_t n, int) {
+    for (int64_t p = n * pixels; p < (n + 1) * pixels; ++p) {
+      for (int64_t c = 0; c < channels; c += LANES) {
+        store(y + p * channels + c, Affine(affine, channels, c, relu)(load(x + p * channels + c)));
+      }
+    }
+  });
 }
 
-// saved: (4, channels) mean, 1 / sqrt(var + eps), scale, shift.
+// body(c, registers) over all channels, four registers at a time: as many sums go on side by side.
+template <class Body>
+FOVEAL_INLINE void each_channel(int64_t channels, const Body& body) {
+  int64_t c = 0;
+  for (; c + 4 * LANES <= channels; c += 4 * LANES) body(c, Index<4>{});
+  for (; c < channels; c += LANES) body(c, Index<1>{});
+}
+
 void batch_norm_forward(const batch_norm_forward_args& a, const Run& run) {
   const int64_t C = a.channels, P = a.pixels;
   each(run, run.batch, [&](int64_t n, int) {
     const float* const x = a.x + n * P * C;
     float* const out = a.partial + n * 2 * C;
     const Reg count = broadcast(static_cast<float>(P));
-    for (int64_t c = 0; c < C; c += LANES) {
-      Reg sum{}, squares{};
-      for (int64_t p = 0; p < P; ++p) sum += load(x + p * C + c);
-      const Reg mean = sum / count;
+    each_channel(C, [&](int64_t c, auto registers) {
+      constexpr int N = registers;
+      Reg mean[N] = {}, squares[N] = {};
       for (int64_t p = 0; p < P; ++p) {
-        const Reg d = load(x + p * C + c) - mean;
-        squares = fma(d, d, squares);
+        unroll<N>([&](auto r) { mean[r] += load(x + p * C + c + r * LANES); });
       }
-      store(out + c, mean);
-      store(out + C + c, squares);
-    }
+      unroll<N>([&](auto r) { mean[r] = mean[r] / count; });
+      for (int64_t p = 0; p < P; ++p) {
+        unroll<N>([&](auto r) {
+          const Reg d = load(x + p * C + c + r * LANES) - mean[r];
+          squares[r] = fma(d, d, squares[r]);
+        });
+      }
+      unroll<N>([&](auto r) {
+        store(out + c + r * LANES, mean[r]);
+        store(out + C + c + r * LANES, squares[r]);
+      });
+    });
   });
   const double total = static_cast<double>(run.batch * P);
   for (int64_t c = 0; c < C; ++c) {
@@ -50,52 +92,47 @@ void batch_norm_forward(const batch_norm_forward_args& a, const Run& run) {
     const double scale = a.weight[c] * inverse;
     a.saved[c] = static_cast<float>(mean);
     a.saved[C + c] = static_cast<float>(inverse);
-    a.saved[2 * C + c] = static_cast<float>(scale);
-    a.saved[3 * C + c] = static_cast<float>(a.bias[c] - mean * scale);
+    a.affine[c] = static_cast<float>(scale);
+    a.affine[C + c] = static_cast<float>(a.bias[c] - mean * scale);
     a.running_mean[c] = static_cast<float>((1 - a.momentum) * a.running_mean[c] + a.momentum * mean);
     a.running_var[c] = static_cast<float>((1 - a.momentum) * a.running_var[c] + a.momentum * squares / (total - 1));
   }
-  each(run, run.batch, [&](int64_t n, int) {
-    normalise_image(a.x + n * P * C, a.y + n * P * C, P, C, a.saved + 2 * C, a.saved + 3 * C, a.relu != 0);
-  });
+  normalise(run, a.x, a.affine, a.y, P, C, a.relu);
 }
 
-// scratch: (2, channels) scale and shift from the running statistics.
 void batch_norm_inference(const batch_norm_inference_args& a, const Run& run) {
-  const int64_t C = a.channels, P = a.pixels;
+  const int64_t C = a.channels;
   for (int64_t c = 0; c < C; ++c) {
     const double scale = a.weight[c] / __builtin_sqrt(static_cast<double>(a.running_var[c]) + a.eps);
-    a.scratch[c] = static_cast<float>(scale);
-    a.scratch[C + c] = static_cast<float>(a.bias[c] - a.running_mean[c] * scale);
+    a.affine[c] = static_cast<float>(scale);
+    a.affine[C + c] = static_cast<float>(a.bias[c] - a.running_mean[c] * scale);
   }
-  each(run, run.batch, [&](int64_t n, int) {
-    normalise_image(a.x + n * P * C, a.y + n * P * C, P, C, a.scratch, a.scratch + C, a.relu != 0);
-  });
+  normalise(run, a.x, a.affine, a.y, a.pixels, C, a.relu);
 }
 
 // With x̂ = (x - mean) inverse, over m values: dbias = Σ dy, dweight = Σ dy x̂,
 // dx = weight inverse (dy - dbias / m - x̂ dweight / m) = weight inverse dy - (b x + a), a and b per channel.
 void batch_norm_backward(const batch_norm_backward_args& a, const Run& run) {
   const int64_t C = a.channels, P = a.pixels;
-  const float *const mean = a.saved, *const inverse = a.saved + C, *const scale = a.saved + 2 * C;
-  const auto gradient = [&](int64_t i) {
-    const Reg dy = load(a.dy + i);
-    return a.y == nullptr ? dy : (load(a.y + i) > Reg{} ? dy : Reg{});
-  };
+  const float *const mean = a.saved, *const inverse = a.saved + C, *const scale = a.affine;
   each(run, run.batch, [&](int64_t n, int) {
     float* const out = a.partial + n * 2 * C;
-    for (int64_t c = 0; c < C; c += LANES) {
-      Reg sum{}, product{};
-      const Reg m = load(mean + c);
+    each_channel(C, [&](int64_t c, auto registers) {
+      constexpr int N = registers;
+      Reg sum[N] = {}, product[N] = {};
       for (int64_t p = 0; p < P; ++p) {
-        const int64_t i = (n * P + p) * C + c;
-        const Reg d = gradient(i);
-        sum += d;
-        product = fma(d, load(a.x + i) - m, product);
+        unroll<N>([&](auto r) {
+          const int64_t at = c + r * LANES, i = (n * P + p) * C + at;
+          const Reg x = load(a.x + i), d = Affine(a.affine, C, at, a.relu).gate(load(a.dy + i), x);
+          sum[r] += d;
+          product[r] = fma(d, x - load(mean + at), product[r]);
+        });
       }
-      store(out + c, sum);
-      store(out + C + c, product);
-    }
+      unroll<N>([&](auto r) {
+        store(out + c + r * LANES, sum[r]);
+        store(out + C + c + r * LANES, product[r]);
+      });
+    });
   });
   const double total = static_cast<double>(run.batch * P);
   float* const slope = a.coefficients;
@@ -118,8 +155,8 @@ void batch_norm_backward(const batch_norm_backward_args& a, const Run& run) {
     for (int64_t p = 0; p < P; ++p) {
       const int64_t i = (n * P + p) * C;
       for (int64_t c = 0; c < C; c += LANES) {
-        const Reg rest = fma(load(a.x + i + c), load(slope + c), load(offset + c));
-        store(a.dx + i + c, fma(gradient(i + c), load(scale + c), rest));
+        const NormGradient gradient(a.affine, a.coefficients, C, c, a.relu);
+        store(a.dx + i + c, gradient(load(a.dy + i + c), load(a.x + i + c)));
       }
     }
   });

@@ -26,7 +26,8 @@ void max_pool_forward(const max_pool_forward_args& a, const Run& run) {
         bool first = true;
         for (int64_t y = wy.begin; y < wy.end; ++y) {
           for (int64_t x = wx.begin; x < wx.end; ++x) {
-            const Reg v = load(a.x + ((n * a.height + y) * a.width + x) * C + c);
+            Reg v = load(a.x + ((n * a.height + y) * a.width + x) * C + c);
+            if (a.affine != nullptr) v = Affine(a.affine, C, c, a.rectify)(v);
             const int32_t tap = static_cast<int32_t>((y - wy.first) * a.size_x + (x - wx.first));
             const IntReg larger = first ? ~IntReg{} : (~(v <= top) & (top == top));  // the first NaN wins, too
             top = larger ? v : top;
@@ -118,7 +119,10 @@ void global_avg_pool_forward(const global_avg_pool_forward_args& a, const Run& r
   each(run, run.batch, [&](int64_t n, int) {
     for (int64_t c = 0; c < C; c += LANES) {
       Reg sum{};
-      for (int64_t p = 0; p < a.pixels; ++p) sum += load(a.x + (n * a.pixels + p) * C + c);
+      for (int64_t p = 0; p < a.pixels; ++p) {
+        const Reg v = load(a.x + (n * a.pixels + p) * C + c);
+        sum += a.affine == nullptr ? v : Affine(a.affine, C, c, a.rectify)(v);
+      }
       store(a.y + n * C + c, sum * inverse);
     }
   });

@@ -7,6 +7,7 @@
 #endif
 
 #define FOVEAL_INLINE __attribute__((always_inline)) inline
+#define FOVEAL_INLINED __attribute__((always_inline))  // of a lambda: between its parameters and its body
 
 namespace foveal {
 namespace FOVEAL_TARGET {
@@ -57,6 +58,19 @@ FOVEAL_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b,
 #else
 FOVEAL_INLINE float fma(float a, float b, float c) { return a * b + c; }
 #endif
+
+// Stores past the caches, to aligned places: for what is bigger than they are. Others see them after stream_end().
+#if defined(__AVX512F__)
+FOVEAL_INLINE void stream(float* p, Reg v) { _mm512_stream_ps(p, (__m512)v); }
+FOVEAL_INLINE void stream_end() { _mm_sfence(); }
+#elif defined(__AVX2__)
+FOVEAL_INLINE void stream(float* p, Reg v) { _mm256_stream_ps(p, (__m256)v); }
+FOVEAL_INLINE void stream_end() { _mm_sfence(); }
+#else
+FOVEAL_INLINE void stream(float* p, Reg v) { store(p, v); }
+FOVEAL_INLINE void stream_end() {}
+#endif
+constexpr int64_t STREAMED = 3 << 20;  // floats: 12 MB
 
 // The 64-bit products of 32-bit lanes with one factor: low and high halves.
 typedef uint32_t WordReg __attribute__((vector_size(LANES * 4)));

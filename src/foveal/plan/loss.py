@@ -6,7 +6,7 @@ from foveal.errors import ShapeError
 from foveal.kernels import REFERENCE
 from foveal.layers import SoftmaxCrossEntropy
 from foveal.plan.inout import InputOutput
-from foveal.plan.lower import logical, store
+from foveal.plan.lower import logical, plain, store
 from foveal.plan.program import Arrays, Buffer, Builder, RunInfo, Value
 
 PLAIN = SoftmaxCrossEntropy()
@@ -16,6 +16,7 @@ def lower_loss(
     logits: Value, dlogits: Buffer | None, io: InputOutput, b: Builder, spec: SoftmaxCrossEntropy = PLAIN
 ) -> Value:
     """Emit the loss; where nobody needs their gradient, the logits outlive the arena to be read."""
+    logits = plain(logits)
     weights = spec.class_weights
     if weights is not None and len(weights) != logits.channels:
         raise ShapeError(f"class_weights needs one for each of the {logits.channels} classes, not {len(weights)}")

@@ -7,6 +7,7 @@ without a lowering, and every layer under `isa="reference"`, runs its NumPy defi
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,21 +24,36 @@ from foveal.shapes import padded_channels
 Backward = Callable[[Gradient], Gradient | None]
 Lowering = Callable[[Any, Value, bool, Builder], tuple[Value, Backward]]
 _LOWERINGS: dict[type[Layer], Lowering] = {}
+_NORMALISING: set[type[Layer]] = set()  # whose lowerings know what to do with a value whose batch norm is to come
 F = TypeVar("F", bound=Lowering)
 
 
-def lowers(kind: type[Layer]) -> Callable[[F], F]:
-    """Register a native lowering (spec, input, fused ReLU, builder) → (output, backward) for a type of layer."""
+def lowers(kind: type[Layer], *, normalises: bool = False) -> Callable[[F], F]:
+    """Register a native lowering (spec, input, fused ReLU, builder) → (output, backward) for a type of layer.
+
+    normalises: it is also given inputs to which batch norm is still to be applied (`Value.norm`).
+    """
 
     def register(function: F) -> F:
         _LOWERINGS[kind] = function
+        if normalises:
+            _NORMALISING.add(kind)
         return function
 
     return register
 
 
+def plain(x: Value) -> Value:
+    """The value itself, batch norm applied."""
+    return x.norm.plain() if x.norm else x
+
+
 def lower(spec: Layer, x: Value, b: Builder, *, relu: bool = False) -> tuple[Value, Backward]:
     """Lower one layer, natively where there is a lowering for it."""
+    if type(spec) not in _NORMALISING:
+        x = plain(x)
+    if type(spec) not in (BatchNorm, Sequential):
+        x = replace(x, defers=False)
     if isinstance(spec, BatchNorm) and b.training and math.prod(x.shape[1:]) == 1:
         b.least_batch = 2  # one value a channel in each image, and one alone has no variance
     lowering = _LOWERINGS.get(type(spec))
@@ -47,7 +63,7 @@ def lower(spec: Layer, x: Value, b: Builder, *, relu: bool = False) -> tuple[Val
     return lowering(spec, x, relu, b)
 
 
-@lowers(Sequential)
+@lowers(Sequential, normalises=True)
 def lower_sequential(spec: Sequential, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
     tape: list[tuple[str, Backward]] = []
     for position, layer, with_relu in groups(spec.layers, fuse=b.fuse):
@@ -67,13 +83,13 @@ def lower_sequential(spec: Sequential, x: Value, relu: bool, b: Builder) -> tupl
     return x, back
 
 
-def image_value(buffer: Buffer, shape: Shape, **flags: bool) -> Value:
+def image_value(buffer: Buffer, shape: Shape, **flags: Any) -> Value:
     """A value (C, H, W) or (F,) with channels padded to 16."""
     channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
     return Value(buffer, shape, height, width, channels, padded_channels(channels), **flags)
 
 
-def new_value(b: Builder, name: str, shape: Shape, **flags: bool) -> Value:
+def new_value(b: Builder, name: str, shape: Shape, **flags: Any) -> Value:
     """A value of this shape in a new buffer of the arena."""
     value = image_value(b.buffer(name), shape, **flags)
     value.buffer.per_image = value.floats

@@ -10,20 +10,18 @@ import numpy as np
 from foveal.layers import (
     AvgPool2d,
     BatchNorm,
-    Conv2d,
     Dense,
     Flatten,
     GlobalAvgPool,
     MaxPool2d,
 )
 from foveal.params import Storage
-from foveal.plan.lower import Backward, lower_python, lowers, new_value
-from foveal.plan.program import Argument, Buffer, Builder, Gradient, Value
+from foveal.plan.lower import Backward, lower_python, lowers, new_value, plain
+from foveal.plan.program import Argument, Buffer, Builder, Gradient, Norm, NormGradient, Value
 from foveal.plan.storage import panels, spread
 from foveal.shapes import padded_channels
 
 CODES = 256  # positions in a window of max pooling that a byte can tell apart
-BAND_FLOATS = 1 << 17  # of a convolution's scratch rows: half a megabyte, to stay in a core's second-level cache
 
 
 def bordered(x: Value, b: Builder, pads: tuple[int, int, int, int] = (0, 0, 0, 0), stored: int | None = None) -> Value:
@@ -42,6 +40,12 @@ def bordered(x: Value, b: Builder, pads: tuple[int, int, int, int] = (0, 0, 0, 0
 def aligned(x: Value, b: Builder) -> Value:
     """x with its channels padded to 16, as the elementwise kernels want them; only the images themselves lack it."""
     return x if x.stored % 16 == 0 else bordered(x, b, stored=padded_channels(x.stored))
+
+
+def reading(x: Value) -> dict[str, Argument]:
+    """Arguments of a step that reads x and applies batch norm where that is still to be done."""
+    norm = x.norm
+    return {"x": x.buffer, "affine": norm.affine if norm else None, "rectify": bool(norm and norm.relu)}
 
 
 def in_place(dy: Gradient, y: Value, b: Builder) -> Buffer:
@@ -66,66 +70,16 @@ def bias_backward(bias: Buffer | None, dy: Buffer, y: Value, b: Builder) -> None
         )  # fmt: skip
 
 
-@lowers(Conv2d)
-def lower_conv2d(spec: Conv2d, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
-    kernel, stride = spec.kernel, spec.strides
-    (top, bottom, left, right), _ = spec.geometry(x.shape)
-    y = new_value(b, "y", spec.out_shape(x.shape), rectified=relu)
-    flops = spec.flops(x.shape)
-    places = np.arange(x.channels)
-    weight = b.parameter("weight", panels((spec.filters, x.channels, *kernel), places, x.stored))
-    bias = b.parameter("bias", spread(np.arange(spec.filters), y.stored)) if spec.bias else None
-    if kernel == (1, 1) and stride == (1, 1) and top == bottom == left == right == 0:
-        return _matrix_layer(x, y, weight, bias, relu, flops, b)
-    if x.stored % 16 and any((top, bottom, left, right)):  # so that kernel columns and channels are one run of floats
-        x = bordered(x, b, (top, bottom, left, right))
-        top = bottom = left = right = 0
-    span = (x.width + left + right) * x.stored
-    band = max(1, min(y.height, (BAND_FLOATS // span - kernel[0]) // stride[0] + 1))
-    scratch = ((band - 1) * stride[0] + kernel[0]) * max(x.width + left + right, kernel[1]) * x.stored
-    geometry = {
-        "height": x.height, "width": x.width, "channels": x.stored, "kernel_height": kernel[0],
-        "kernel_width": kernel[1], "stride_y": stride[0], "stride_x": stride[1], "top": top, "left": left,
-        "out_height": y.height, "out_width": y.width, "filters": y.stored,
-    }  # fmt: skip
-    b.emit(
-        "conv2d_forward", flops, x=x.buffer, weight=weight, bias=bias, y=y.buffer, **geometry, relu=relu,
-        scratch=b.buffer("scratch", constant=scratch * b.threads), band=band, scratch_floats=scratch,
-    )  # fmt: skip
-
-    def backward(gradient: Gradient) -> Gradient | None:
-        dy = unmasked(gradient, y, b, relu=relu)
-        bias_backward(bias, dy, y, b)
-        dweight = b.gradient_of(weight)
-        b.emit("conv2d_backward_weights", flops, x=x.buffer, dy=dy, dweight=dweight, **geometry)
-        if not x.needs_gradient:
-            return None
-        turned = b.buffer("turned", constant=weight.constant)
-        taps = kernel[0] * kernel[1]
-        b.emit("turn_weights", weight=weight, turned=turned, taps=taps, inputs=x.stored, outputs=y.stored)
-        dx = b.buffer("dx", x.floats)
-        span = (x.width + kernel[1] - 1) * y.stored
-        band = max(1, min(x.height, BAND_FLOATS // span - kernel[0] + 1))
-        scratch = (band + kernel[0] - 1) * span
-        b.emit(
-            "conv2d_backward_data", flops, dy=dy, turned=turned, mask=x.buffer if x.rectified else None, dx=dx,
-            scratch=b.buffer("scratch", constant=scratch * b.threads), band=band, scratch_floats=scratch, **geometry,
-        )  # fmt: skip
-        return Gradient(dx, masked=x.rectified)
-
-    return y, backward
-
-
 @lowers(Dense)
 def lower_dense(spec: Dense, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
     y = new_value(b, "y", spec.out_shape(x.shape), rectified=relu)
     weight = b.parameter("weight", panels((spec.units, x.shape[0], 1, 1), x.places(), x.floats))
     bias = b.parameter("bias", spread(np.arange(spec.units), y.stored)) if spec.bias else None
     flat = replace(x, height=1, width=1, stored=x.floats)
-    return _matrix_layer(flat, y, weight, bias, relu, spec.flops(x.shape), b)
+    return matrix_layer(flat, y, weight, bias, relu, spec.flops(x.shape), b)
 
 
-def _matrix_layer(
+def matrix_layer(
     x: Value, y: Value, weight: Buffer, bias: Buffer | None, relu: bool, flops: int, b: Builder
 ) -> tuple[Value, Backward]:
     """A dense layer, or a 1×1 convolution: the same product, over every pixel."""
@@ -156,43 +110,42 @@ def lower_flatten(spec: Flatten, x: Value, relu: bool, b: Builder) -> tuple[Valu
 @lowers(BatchNorm)
 def lower_batch_norm(spec: BatchNorm, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
     x = aligned(x, b)
-    y = replace(x, buffer=b.buffer("y", x.floats), rectified=relu, needs_gradient=True)
     # after Flatten every stored place is a feature of its own
     pixels, channels = (x.pixels, x.stored) if len(x.shape) == 3 else (1, x.floats)
     places = np.arange(x.channels) if len(x.shape) == 3 else x.places()
     storage: Storage = spread(places, channels)
     names = ("weight", "bias", "running_mean", "running_var")
-    weight, bias, mean, var = (b.parameter(name, storage) for name in names)
+    params = {name: b.parameter(name, storage) for name in names}
     sizes = {"pixels": pixels, "channels": channels}
-    shared: dict[str, Argument] = {
-        "weight": weight,
-        "bias": bias,
-        "running_mean": mean,
-        "running_var": var,
-        "relu": relu,
-        "eps": spec.eps,
-    }
-    if not b.training:
-        scratch = b.buffer("scratch", constant=2 * channels)
-        b.emit("batch_norm_inference", x=x.buffer, y=y.buffer, scratch=scratch, **shared, **sizes)
-        return y, lambda dy: dy
-    saved, partial = b.buffer("saved", constant=4 * channels), b.buffer("partial", 2 * channels)
-    b.emit(
-        "batch_norm_forward", x=x.buffer, y=y.buffer, saved=saved, partial=partial, momentum=spec.momentum,
-        **shared, **sizes,
-    )  # fmt: skip
+    affine = b.buffer("affine", constant=2 * channels)
+    args: dict[str, Argument] = {"x": x.buffer, "y": None, "affine": affine, "relu": relu, "eps": spec.eps}
+    saved = b.buffer("saved", constant=2 * channels)
+    if b.training:
+        args |= {"saved": saved, "partial": b.buffer("partial", 2 * channels), "momentum": spec.momentum}
+    y = replace(x, buffer=b.buffer("y", x.floats), rectified=relu, needs_gradient=True, defers=False)
+    b.emit("batch_norm_forward" if b.training else "batch_norm_inference", **params, **args, **sizes)
+    step = b.steps[-1]
+
+    def made() -> Value:
+        step.args["y"] = y.buffer
+        return y
 
     def backward(dy: Gradient) -> Gradient | None:
-        dx = b.buffer("dx", x.floats) if x.needs_gradient else None
+        coefficients = b.buffer("coefficients", constant=2 * channels)
+        masks, defers = relu and not dy.masked, x.defers and x.needs_gradient
+        dx = b.buffer("dx", x.floats) if x.needs_gradient and not defers else None
         b.emit(
-            "batch_norm_backward", x=x.buffer, y=y.buffer if relu and not dy.masked else None, dy=dy.buffer,
-            weight=weight, saved=saved, dweight=b.gradient_of(weight), dbias=b.gradient_of(bias), dx=dx,
-            partial=b.buffer("partial", 2 * channels), coefficients=b.buffer("coefficients", constant=2 * channels),
-            **sizes,
+            "batch_norm_backward", x=x.buffer, dy=dy.buffer, saved=saved, affine=affine,
+            dweight=b.gradient_of(params["weight"]), dbias=b.gradient_of(params["bias"]), dx=dx,
+            partial=b.buffer("partial", 2 * channels), coefficients=coefficients, relu=masks, **sizes,
         )  # fmt: skip
+        if defers:
+            return replace(dy, norm=NormGradient(x.buffer, affine, coefficients, masks))
         return Gradient(dx) if dx else None
 
-    return y, backward
+    if not b.fuse or len(x.shape) != 3:
+        return made(), backward
+    return replace(y, buffer=x.buffer, rectified=False, norm=Norm(affine, relu, made)), backward
 
 
 def _pool_geometry(spec: MaxPool2d | AvgPool2d, x: Value, y: Value) -> dict[str, int]:
@@ -204,15 +157,15 @@ def _pool_geometry(spec: MaxPool2d | AvgPool2d, x: Value, y: Value) -> dict[str,
     }  # fmt: skip
 
 
-@lowers(MaxPool2d)
+@lowers(MaxPool2d, normalises=True)
 def lower_max_pool(spec: MaxPool2d, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
     if spec.window[0] * spec.window[1] > CODES:
-        return lower_python(spec, x, b)
+        return lower_python(spec, plain(x), b)
     x = aligned(x, b)
     y = new_value(b, "y", spec.out_shape(x.shape), rectified=x.rectified and b.fuse)
     code = b.buffer("code", y.floats, dtype="uint8")
     geometry = _pool_geometry(spec, x, y)
-    b.emit("max_pool_forward", x=x.buffer, y=y.buffer, code=code, **geometry)
+    b.emit("max_pool_forward", **reading(x), y=y.buffer, code=code, **geometry)
 
     def backward(dy: Gradient) -> Gradient | None:
         if not x.needs_gradient:
@@ -242,12 +195,12 @@ def lower_avg_pool(spec: AvgPool2d, x: Value, relu: bool, b: Builder) -> tuple[V
     return y, backward
 
 
-@lowers(GlobalAvgPool)
+@lowers(GlobalAvgPool, normalises=True)
 def lower_global_avg_pool(spec: GlobalAvgPool, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
     x = aligned(x, b)
     y = new_value(b, "y", spec.out_shape(x.shape))
     sizes = {"pixels": x.pixels, "channels": x.stored}
-    b.emit("global_avg_pool_forward", x=x.buffer, y=y.buffer, **sizes)
+    b.emit("global_avg_pool_forward", **reading(x), y=y.buffer, **sizes)
 
     def backward(dy: Gradient) -> Gradient | None:
         if not x.needs_gradient:

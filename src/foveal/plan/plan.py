@@ -17,7 +17,8 @@ from foveal.layers import Sequential, SoftmaxCrossEntropy
 from foveal.layers.base import Layer, Shape
 from foveal.optim import Optimizer
 from foveal.params import Parameters, ParamLayout
-from foveal.plan import elementwise as _elementwise_lowerings  # noqa: F401  (registers them)
+from foveal.plan import conv as _conv_lowering  # noqa: F401  (registers it)
+from foveal.plan import elementwise as _elementwise_lowerings  # noqa: F401
 from foveal.plan import native as _native_lowerings  # noqa: F401
 from foveal.plan import residual as _residual_lowering  # noqa: F401
 from foveal.plan.arena import place

@@ -76,12 +76,37 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
+class Norm:
+    """Batch norm that is still to be applied, by whoever reads the value: its buffer holds what came in.
+
+    affine (2, channels): scale and shift; relu: whether a ReLU follows; plain: has the value made after all.
+    """
+
+    affine: Buffer
+    relu: bool
+    plain: Callable[[], "Value"]
+
+
+@dataclass(frozen=True, eq=False)
+class NormGradient:
+    """What is left of batch norm's backward pass, for whoever reads the gradient: batch norm's input and `affine`, its
+    coefficients (2, channels), and whether a ReLU followed whose mask is still to be applied."""
+
+    x: Buffer
+    affine: Buffer
+    coefficients: Buffer
+    relu: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Value:
     """A tensor on its way through the network: its buffer, logical shape, and how it is stored.
 
     Stored (N, height, width, stored) with channels innermost, `channels` of them used, the others zero. A flattened
     image keeps that order and has a logical shape (F,). `rectified`: the values come from a ReLU, so whoever computes
     their gradient may set it to 0 where the value is not positive, and say so (`Gradient.masked`).
+    `defers`: the step that makes the gradient's way down from this value can finish a batch norm's part of it
+    (`Gradient.norm`).
     """
 
     buffer: Buffer
@@ -92,6 +117,8 @@ class Value:
     stored: int
     needs_gradient: bool = True
     rectified: bool = False
+    defers: bool = False
+    norm: Norm | None = None
 
     @property
     def pixels(self) -> int:
@@ -117,6 +144,7 @@ class Gradient:
     buffer: Buffer
     masked: bool = False
     shared: bool = False
+    norm: NormGradient | None = None
 
 
 class Builder:

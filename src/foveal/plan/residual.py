@@ -10,7 +10,7 @@ import numpy as np
 
 from foveal.kernels import REFERENCE
 from foveal.layers import Residual
-from foveal.plan.lower import Backward, logical, lower, lowers, new_value, store
+from foveal.plan.lower import Backward, logical, lower, lowers, new_value, plain, store
 from foveal.plan.native import aligned, unmasked
 from foveal.plan.program import Arrays, Buffer, Builder, Gradient, RunInfo, Value
 
@@ -21,7 +21,8 @@ def lower_residual(spec: Residual, x: Value, relu: bool, b: Builder) -> tuple[Va
     ends, backs = {"shortcut": x}, dict[str, Backward]()
     for name, branch in spec.branches.items():
         with b.scope(name, branch, x.shape):
-            ends[name], backs[name] = lower(branch, x, b)
+            end, backs[name] = lower(branch, x, b)
+            ends[name] = plain(end)
     body, shortcut = ends["body"], ends["shortcut"]
     needs_gradient = body.needs_gradient or shortcut.needs_gradient
     y = replace(new_value(b, "y", body.shape), needs_gradient=needs_gradient)

@@ -1,0 +1,451 @@
+// Convolution with fewer multiplications (Winograd 1980; Lavin and Gray 2016, arXiv 1509.09308), NHWC, stride 1.
+//
+// An output tile of m × m pixels is Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A, x being the n × n pixels under it, n = m + r - 1. Over
+// channels the elementwise product becomes n² matrix products of (tiles × channels) with (channels × filters).
+// Backward in adjoint form: dM = A dy Aᵀ (tiles do not overlap, so each dy is read once), dU += Vᵀ dM, dw = Gᵀ dU G,
+// dV = dM Uᵀ, and dx is the sum of the overlapping B dV Bᵀ.
+//
+//   x (N, H, W, I) → V (n², tiles, I);  weight → U (n², panels of (I, 32));  M (n², tiles, filters) → y
+//
+// Errors, relative to the largest value: F(4×4, 3×3) and F(4×4, 5×5) 2e-5 forward and for dx, 1e-4 for dw.
+namespace foveal {
+namespace FOVEAL_TARGET {
+namespace {
+
+// F(4×4, 3×3): points 0, ±1, ±2, ∞.
+struct F43 {
+  static constexpr int OUT = 4, TAPS = 3, SIZE = 6;
+  static constexpr float input[6][6] = {{4, 0, -5, 0, 1, 0},  {0, -4, -4, 1, 1, 0}, {0, 4, -4, -1, 1, 0},
+                                        {0, -2, -1, 2, 1, 0}, {0, 2, -1, -2, 1, 0}, {0, 4, 0, -5, 0, 1}};
+  static constexpr float kernel[6][3] = {{1.f / 4, 0, 0},
+                                         {-1.f / 6, -1.f / 6, -1.f / 6},
+                                         {-1.f / 6, 1.f / 6, -1.f / 6},
+                                         {1.f / 24, 1.f / 12, 1.f / 6},
+                                         {1.f / 24, -1.f / 12, 1.f / 6},
+                                         {0, 0, 1}};
+  static constexpr float output[6][4] = {{1, 0, 0, 0}, {1, 1, 1, 1},   {1, -1, 1, -1},
+                                         {1, 2, 4, 8}, {1, -2, 4, -8}, {0, 0, 0, 1}};
+};
+
+// F(4×4, 5×5): points 0, ±1, ±2, ±1/2, ∞.
+struct F45 {
+  static constexpr int OUT = 4, TAPS = 5, SIZE = 8;
+  static constexpr float input[8][8] = {{1, 0, -5.25f, 0, 5.25f, 0, -1, 0},      {0, 1, 1, -4.25f, -4.25f, 1, 1, 0},
+                                        {0, -1, 1, 4.25f, -4.25f, -1, 1, 0},     {0, .5f, .25f, -2.5f, -1.25f, 2, 1, 0},
+                                        {0, -.5f, .25f, 2.5f, -1.25f, -2, 1, 0}, {0, 2, 4, -2.5f, -5, .5f, 1, 0},
+                                        {0, -2, 4, 2.5f, -5, -.5f, 1, 0},        {0, -1, 0, 5.25f, 0, -5.25f, 0, 1}};
+  static constexpr float a = -2.f / 9, b = 1.f / 90, c = 32.f / 45;
+  static constexpr float kernel[8][5] = {{1, 0, 0, 0, 0},
+                                         {a, a, a, a, a},
+                                         {a, -a, a, -a, a},
+                                         {b, 2 * b, 4 * b, 8 * b, 16 * b},
+                                         {b, -2 * b, 4 * b, -8 * b, 16 * b},
+                                         {c, c / 2, c / 4, c / 8, c / 16},
+                                         {c, -c / 2, c / 4, -c / 8, c / 16},
+                                         {0, 0, 0, 0, 1}};
+  static constexpr float output[8][4] = {{1, 0, 0, 0},   {1, 1, 1, 1},          {1, -1, 1, -1},          {1, 2, 4, 8},
+                                         {1, -2, 4, -8}, {1, .5f, .25f, .125f}, {1, -.5f, .25f, -.125f}, {0, 0, 0, 1}};
+};
+
+template <class F>
+struct InputMatrix {
+  static constexpr int ROWS = F::SIZE, COLUMNS = F::SIZE;
+  static constexpr float at(int i, int j) { return F::input[i][j]; }
+};
+template <class F>
+struct KernelMatrix {
+  static constexpr int ROWS = F::SIZE, COLUMNS = F::TAPS;
+  static constexpr float at(int i, int j) { return F::kernel[i][j]; }
+};
+template <class F>
+struct OutputMatrix {
+  static constexpr int ROWS = F::SIZE, COLUMNS = F::OUT;
+  static constexpr float at(int i, int j) { return F::output[i][j]; }
+};
+
+// A sum of terms with factors known at compile time: no multiplication by 1 or -1, none at all by 0.
+struct Sum {
+  Reg value{};
+  bool empty = true;
+
+  template <class Factor>
+  FOVEAL_INLINE void add(Factor, Reg x) {
+    constexpr float f = Factor::value;
+    if constexpr (f == 1) {
+      value = empty ? x : value + x;
+    } else if constexpr (f == -1) {
+      value = empty ? -x : value - x;
+    } else if constexpr (f != 0) {
+      value = empty ? broadcast(f) * x : fma(broadcast(f), x, value);
+    }
+    if constexpr (f != 0) empty = false;
+  }
+};
+template <class M, int I, int J>
+struct Entry {
+  static constexpr float value = M::at(I, J);
+};
+
+// out(i, Σ_j M[i][j] in(j)). Rows 2p - 1 and 2p belong to points ±x: their even columns agree, their odd ones differ in
+// sign, so that the two halves are summed once.
+template <class M, class In, class Out>
+FOVEAL_INLINE void multiply(const In& in, const Out& out) {
+  const auto whole = [&](auto i) FOVEAL_INLINED {
+    constexpr int I = i;
+    Sum sum;
+    unroll<M::COLUMNS>([&](auto j) FOVEAL_INLINED {
+      constexpr int J = j;
+      if constexpr (M::at(I, J) != 0) sum.add(Entry<M, I, J>{}, in(j));
+    });
+    return sum.value;
+  };
+  out(Index<0>{}, whole(Index<0>{}));
+  unroll<(M::ROWS - 2) / 2>([&](auto p) FOVEAL_INLINED {
+    constexpr int I = 2 * p + 1;
+    Sum even, odd;
+    unroll<M::COLUMNS>([&](auto j) FOVEAL_INLINED {
+      constexpr int J = j;
+      static_assert(M::at(I, J) == (J % 2 == 0 ? 1 : -1) * M::at(I + 1, J));
+      if constexpr (M::at(I, J) != 0) (J % 2 == 0 ? even : odd).add(Entry<M, I, J>{}, in(j));
+    });
+    out(Index<I>{}, even.value + odd.value);
+    out(Index<I + 1>{}, even.value - odd.value);
+  });
+  out(Index<M::ROWS - 1>{}, whole(Index<M::ROWS - 1>{}));
+}
+
+// out(j, Σ_i M[i][j] in(i)).
+template <class M, class In, class Out>
+FOVEAL_INLINE void multiply_transposed(const In& in, const Out& out) {
+  constexpr int PAIRS = (M::ROWS - 2) / 2;
+  Reg sums[PAIRS], differences[PAIRS];
+  unroll<PAIRS>([&](auto p) FOVEAL_INLINED {
+    const Reg a = in(Index<2 * p + 1>{}), b = in(Index<2 * p + 2>{});
+    sums[p] = a + b;
+    differences[p] = a - b;
+  });
+  const Reg first = in(Index<0>{}), last = in(Index<M::ROWS - 1>{});
+  unroll<M::COLUMNS>([&](auto j) FOVEAL_INLINED {
+    constexpr int J = j;
+    Sum sum;
+    sum.add(Entry<M, 0, J>{}, first);
+    unroll<PAIRS>([&](auto p)
+                      FOVEAL_INLINED { sum.add(Entry<M, 2 * p + 1, J>{}, J % 2 == 0 ? sums[p] : differences[p]); });
+    sum.add(Entry<M, M::ROWS - 1, J>{}, last);
+    out(j, sum.value);
+  });
+}
+
+// Where tiles lie: images of out_height × out_width pixels in tiles of OUT × OUT, row by row.
+struct TileGrid {
+  int64_t height, width, channels, top, left, out_height, out_width, filters;
+  int64_t high, wide, per_image;
+};
+template <class F, class Args>
+FOVEAL_INLINE TileGrid tile_grid(const Args& a) {
+  const int64_t high = ceil_div(a.out_height, F::OUT), wide = ceil_div(a.out_width, F::OUT);
+  return {a.height, a.width, a.channels, a.top, a.left, a.out_height, a.out_width, a.filters, high, wide, high * wide};
+}
+
+constexpr int64_t SKEW = 16;  // floats between the matrices of two frequencies: else their lines share cache sets
+
+// The pixels of a patch whose first one is (y0, x0), and which of them lie in the image; the others point to `outside`.
+template <int N, class Pointer>
+struct Patch {
+  Pointer pixel[N][N];
+  float inside[N][N];
+  bool whole = true;
+
+  FOVEAL_INLINE Patch(Pointer image, Pointer outside, int64_t y0, int64_t x0, int64_t height, int64_t width,
+                      int64_t channels) {
+    for (int i = 0; i < N; ++i) {
+      for (int j = 0; j < N; ++j) {
+        const bool in = y0 + i >= 0 && y0 + i < height && x0 + j >= 0 && x0 + j < width;
+        pixel[i][j] = in ? image + ((y0 + i) * width + x0 + j) * channels : outside;
+        inside[i][j] = in;
+        whole = whole && in;
+      }
+    }
+  }
+};
+
+// half = M patch, then out(i, j, (half Mᵀ)[i][j]); patch(i, j) is asked for once.
+template <class M, class In, class Out>
+FOVEAL_INLINE void multiply_both_sides(const In& in, const Out& out) {
+  Reg half[M::ROWS][M::COLUMNS];
+  unroll<M::COLUMNS>([&](auto j) FOVEAL_INLINED {
+    multiply<M>([&](auto i) FOVEAL_INLINED { return in(i, j); },
+                [&](auto i, Reg value) FOVEAL_INLINED { half[i][j] = value; });
+  });
+  unroll<M::ROWS>([&](auto i) FOVEAL_INLINED {
+    multiply<M>([&](auto j) FOVEAL_INLINED { return half[i][j]; },
+                [&](auto j, Reg value) FOVEAL_INLINED { out(i, j, value); });
+  });
+}
+
+// half = Mᵀ patch, then out(i, j, (half M)[i][j]).
+template <class M, class In, class Out>
+FOVEAL_INLINE void multiply_both_sides_transposed(const In& in, const Out& out) {
+  Reg half[M::COLUMNS][M::ROWS];
+  unroll<M::ROWS>([&](auto j) FOVEAL_INLINED {
+    multiply_transposed<M>([&](auto i) FOVEAL_INLINED { return in(i, j); },
+                           [&](auto i, Reg value) FOVEAL_INLINED { half[i][j] = value; });
+  });
+  unroll<M::COLUMNS>([&](auto i) FOVEAL_INLINED {
+    multiply_transposed<M>([&](auto j) FOVEAL_INLINED { return half[i][j]; },
+                           [&](auto j, Reg value) FOVEAL_INLINED { out(i, j, value); });
+  });
+}
+
+constexpr int NEAR_MEMORY = 2;  // a prefetch into the second-level cache
+
+// V of one tile: v[(i n + j) * step + c].
+template <class F>
+FOVEAL_INLINE void transform_input(const TileGrid& g, const float* x, const float* affine, int64_t rectify,
+                                   const float* zeros, int64_t tile, float* v, int64_t step) {
+  constexpr int N = F::SIZE;
+  const int64_t in_image = tile % g.per_image;
+  const Patch<N, const float*> patch(x + tile / g.per_image * g.height * g.width * g.channels, zeros,
+                                     in_image / g.wide * F::OUT - g.top, in_image % g.wide * F::OUT - g.left, g.height,
+                                     g.width, g.channels);
+  const int64_t below = F::OUT * g.width * g.channels;
+  const auto transform = [&](const auto& read) FOVEAL_INLINED {
+    for (int64_t c = 0; c < g.channels; c += LANES) {
+      multiply_both_sides<InputMatrix<F>>(
+          [&](auto i, auto j) FOVEAL_INLINED {
+            constexpr int I = i, J = j;  // those that the tile below is first to read
+            if constexpr (I >= N - F::OUT && J >= 1 && J <= F::OUT) {
+              __builtin_prefetch(patch.pixel[i][j] + c + below, 0, NEAR_MEMORY);
+            }
+            return read(i, j, c);
+          },
+          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(v + (i * N + j) * step + c, value); });
+    }
+  };
+  if (affine == nullptr) {
+    transform([&](auto i, auto j, int64_t c) FOVEAL_INLINED { return load(patch.pixel[i][j] + c); });
+  } else if (patch.whole) {
+    transform([&](auto i, auto j, int64_t c)
+                  FOVEAL_INLINED { return Affine(affine, g.channels, c, rectify)(load(patch.pixel[i][j] + c)); });
+  } else {  // the border of zeros lies around what batch norm gives
+    transform([&](auto i, auto j, int64_t c) FOVEAL_INLINED {
+      const Reg value = Affine(affine, g.channels, c, rectify)(load(patch.pixel[i][j] + c));
+      return value * broadcast(patch.inside[i][j]);
+    });
+  }
+}
+
+// weight panels (taps, I, O) → U, n² panels of (I, O). turned: the taps in reverse order (of turned weights: as they
+// were).
+template <class F>
+void transform_weights(const winograd_weights_args& a, const Run& run) {
+  constexpr int N = F::SIZE, R = F::TAPS;
+  const int64_t panels = ceil_div(a.outputs, PANEL);
+  each(run, panels * a.inputs, [&](int64_t item, int) {
+    const int64_t panel = item / a.inputs * PANEL, input = item % a.inputs;
+    const TileB from = panel_columns(a.weight, R * R * a.inputs, panel, a.outputs);
+    const TileB to = panel_columns(a.u, a.inputs, panel, a.outputs);
+    float* const u = const_cast<float*>(to.data) + input * to.row;
+    for (int64_t o = 0; o < from.row; o += LANES) {
+      multiply_both_sides<KernelMatrix<F>>(
+          [&](auto i, auto j) FOVEAL_INLINED {
+            const int64_t tap = a.turned ? (R - 1 - i) * R + R - 1 - j : i * R + j;
+            return load(from.data + (tap * a.inputs + input) * from.row + o);
+          },
+          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(u + (i * N + j) * a.inputs * a.outputs + o, value); });
+    }
+  });
+}
+
+// y of one tile and its columns n … n + columns, from m[(i N + j) * step + column].
+template <class F>
+FOVEAL_INLINE void transform_output(const TileGrid& g, const winograd_forward_args& a, int64_t tile, int64_t n,
+                                    int64_t columns, const float* m, int64_t step, bool streams) {
+  constexpr int N = F::SIZE, OUT = F::OUT;
+  const int64_t in_image = tile % g.per_image, y0 = in_image / g.wide * OUT, x0 = in_image % g.wide * OUT;
+  const int64_t rows = least(OUT, g.out_height - y0), pixels = least(OUT, g.out_width - x0);
+  float* const y = a.y + ((tile / g.per_image * g.out_height + y0) * g.out_width + x0) * g.filters + n;
+  for (int64_t c = 0; c < columns; c += LANES) {
+    const Reg bias = a.bias == nullptr ? Reg{} : load(a.bias + n + c);
+    multiply_both_sides_transposed<OutputMatrix<F>>([&](auto i, auto j)
+                                                        FOVEAL_INLINED { return load(m + (i * N + j) * step + c); },
+                                                    [&](auto i, auto j, Reg value) FOVEAL_INLINED {
+                                                      if (i >= rows || j >= pixels) return;
+                                                      value = value + bias;
+                                                      if (a.relu) value = maximum(value, Reg{});
+                                                      float* const to = y + (i * g.out_width + j) * g.filters + c;
+                                                      if (streams) {
+                                                        stream(to, value);
+                                                      } else {
+                                                        store(to, value);
+                                                      }
+                                                    });
+  }
+}
+
+template <class F>
+void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
+  constexpr int FREQUENCIES = F::SIZE * F::SIZE;
+  const TileGrid g = tile_grid<F>(a);
+  const int64_t tiles = run.batch * g.per_image;
+  const int64_t block = most(1, least(a.block, ceil_div(tiles, 2 * pool_threads(*run.pool))));
+  const int64_t v_step = a.block * g.channels + SKEW, m_step = a.block * TILE_COLUMNS + SKEW;
+  const bool streams = run.batch * g.out_height * g.out_width * g.filters > STREAMED;
+  each(run, ceil_div(tiles, block), [&](int64_t item, int thread) {
+    float* const zeros = a.scratch + thread * a.scratch_floats;
+    float* const v = zeros + g.channels;
+    float* const m = v + FREQUENCIES * v_step;
+    zero_floats(zeros, g.channels);
+    const int64_t begin = item * block, count = least(block, tiles - begin);
+    for (int64_t t = 0; t < count; ++t) {
+      transform_input<F>(g, a.x, a.affine, a.rectify, zeros, begin + t, v + t * g.channels, v_step);
+    }
+    for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
+      const int64_t columns = tile_columns(n, g.filters);
+      for (int q = 0; q < FREQUENCIES; ++q) {
+        const TileB u = panel_columns(a.u + q * g.channels * g.filters, g.channels, n, g.filters);
+        tile_rows({v + q * v_step, g.channels, 1, 0}, u, {1, g.channels},
+                  {m + q * m_step, TILE_COLUMNS, nullptr, false, false, nullptr}, count, columns);
+      }
+      for (int64_t t = 0; t < count; ++t) {
+        transform_output<F>(g, a, begin + t, n, columns, m + t * TILE_COLUMNS, m_step, streams);
+      }
+    }
+    if (streams) stream_end();
+  });
+}
+
+// dM of one tile: m[(i n + j) * step + k].
+template <class F>
+FOVEAL_INLINE void transform_gradient(const TileGrid& g, const winograd_backward_args& a, const float* zeros,
+                                      int64_t tile, float* m, int64_t step) {
+  constexpr int N = F::SIZE, OUT = F::OUT;
+  const int64_t in_image = tile % g.per_image, y0 = in_image / g.wide * OUT, x0 = in_image % g.wide * OUT;
+  const int64_t image = tile / g.per_image * g.out_height * g.out_width * g.filters;
+  const Patch<OUT, const float*> dy(a.dy + image, zeros, y0, x0, g.out_height, g.out_width, g.filters);
+  const int64_t below = OUT * g.out_width * g.filters;
+  const auto transform = [&](const auto& read) FOVEAL_INLINED {
+    for (int64_t k = 0; k < g.filters; k += LANES) {
+      multiply_both_sides<OutputMatrix<F>>(
+          [&](auto i, auto j) FOVEAL_INLINED {
+            __builtin_prefetch(dy.pixel[i][j] + k + below, 0, NEAR_MEMORY);
+            return read(i, j, k);
+          },
+          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(m + (i * N + j) * step + k, value); });
+    }
+  };
+  if (a.y == nullptr) {
+    transform([&](auto i, auto j, int64_t k) FOVEAL_INLINED { return load(dy.pixel[i][j] + k); });
+    return;
+  }
+  const Patch<OUT, const float*> y(a.y + image, zeros, y0, x0, g.out_height, g.out_width, g.filters);
+  transform([&](auto i, auto j, int64_t k) FOVEAL_INLINED {
+    __builtin_prefetch(y.pixel[i][j] + k + below, 0, NEAR_MEMORY);
+    const NormGradient gradient(a.y_affine, a.coefficients, g.filters, k, a.relu);
+    return gradient(load(dy.pixel[i][j] + k), load(y.pixel[i][j] + k)) * broadcast(y.inside[i][j]);
+  });
+}
+
+// dx of one image: the sum of its tiles' B dV Bᵀ. trash: where what falls outside the image goes.
+template <class F>
+FOVEAL_INLINE void gather_gradient(const TileGrid& g, const float* v, int64_t step, float* dx, const float* mask,
+                                   float* trash) {
+  constexpr int N = F::SIZE;
+  zero_floats(dx, g.height * g.width * g.channels);
+  for (int64_t t = 0; t < g.per_image; ++t, v += g.channels) {
+    const Patch<N, float*> patch(dx, trash, t / g.wide * F::OUT - g.top, t % g.wide * F::OUT - g.left, g.height,
+                                 g.width, g.channels);
+    for (int64_t c = 0; c < g.channels; c += LANES) {
+      multiply_both_sides_transposed<InputMatrix<F>>([&](auto i, auto j)
+                                                         FOVEAL_INLINED { return load(v + (i * N + j) * step + c); },
+                                                     [&](auto i, auto j, Reg value) FOVEAL_INLINED {
+                                                       float* const to = patch.pixel[i][j] + c;
+                                                       store(to, load(to) + value);
+                                                     });
+    }
+  }
+  if (mask == nullptr) return;
+  for (int64_t i = 0; i < g.height * g.width * g.channels; i += LANES) {
+    store(dx + i, load(mask + i) > Reg{} ? load(dx + i) : Reg{});
+  }
+}
+
+// dU, n² panels of (I, O) → dweight panels (taps, I, O).
+template <class F>
+void gather_weights(const float* du, float* dweight, int64_t inputs, int64_t outputs, const Run& run) {
+  constexpr int N = F::SIZE, R = F::TAPS;
+  each(run, ceil_div(outputs, PANEL) * inputs, [&](int64_t item, int) {
+    const int64_t panel = item / inputs * PANEL, input = item % inputs;
+    const TileB from = panel_columns(du, inputs, panel, outputs);
+    const TileB to = panel_columns(dweight, R * R * inputs, panel, outputs);
+    float* const dw = const_cast<float*>(to.data) + input * to.row;
+    for (int64_t o = 0; o < from.row; o += LANES) {
+      const float* const u = from.data + input * from.row + o;
+      multiply_both_sides_transposed<KernelMatrix<F>>(
+          [&](auto i, auto j) FOVEAL_INLINED { return load(u + (i * N + j) * inputs * outputs); },
+          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(dw + (i * R + j) * inputs * to.row + o, value); });
+    }
+  });
+}
+
+template <class F>
+void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
+  constexpr int FREQUENCIES = F::SIZE * F::SIZE;
+  constexpr int64_t GROUP = 8;  // tiles of one work item
+  const TileGrid g = tile_grid<F>(a);
+  const int64_t most_tiles = a.images * g.per_image;
+  const int64_t v_step = most_tiles * g.channels + SKEW, m_step = most_tiles * g.filters + SKEW;
+  const int64_t wide = most(g.channels, g.filters);
+  for (int64_t image = 0; image < run.batch; image += a.images) {
+    const int64_t images = least(a.images, run.batch - image), tiles = images * g.per_image;
+    const int64_t first = image * g.per_image;
+    each(run, ceil_div(tiles, GROUP), [&](int64_t item, int thread) {
+      float* const zeros = a.scratch + thread * 2 * wide;
+      zero_floats(zeros, wide);
+      for (int64_t t = item * GROUP; t < least(tiles, (item + 1) * GROUP); ++t) {
+        transform_input<F>(g, a.x, a.affine, a.rectify, zeros, first + t, a.v + t * g.channels, v_step);
+        transform_gradient<F>(g, a, zeros, first + t, a.m + t * g.filters, m_step);
+      }
+    });
+    each(run, FREQUENCIES, [&](int64_t q, int) {
+      float *const v = a.v + q * v_step, *const m = a.m + q * m_step;
+      float* const du = a.du + q * g.channels * g.filters;
+      for (int64_t t = 0; t < tiles; t += BATCH_BLOCK) {
+        for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
+          const TileB at = panel_columns(du, g.channels, n, g.filters);
+          tile_rows({v + t * g.channels, 1, g.channels, 0}, {m + t * g.filters + n, g.filters, 0},
+                    {1, least(BATCH_BLOCK, tiles - t)},
+                    {const_cast<float*>(at.data), at.row, nullptr, image + t > 0, false, nullptr}, g.channels,
+                    tile_columns(n, g.filters));
+        }
+      }
+      if (a.dx == nullptr) return;
+      for (int64_t n = 0; n < g.channels; n += TILE_COLUMNS) {
+        const TileB u = panel_columns(a.turned + q * g.channels * g.filters, g.filters, n, g.channels);
+        tile_rows({m, g.filters, 1, 0}, u, {1, g.filters}, {v + n, g.channels, nullptr, false, false, nullptr}, tiles,
+                  tile_columns(n, g.channels));
+      }
+    });
+    if (a.dx == nullptr) continue;
+    each(run, images, [&](int64_t i, int thread) {
+      const int64_t at = (image + i) * g.height * g.width * g.channels;
+      gather_gradient<F>(g, a.v + i * g.per_image * g.channels, v_step, a.dx + at,
+                         a.mask == nullptr ? nullptr : a.mask + at, a.scratch + (thread * 2 + 1) * wide);
+    });
+  }
+  gather_weights<F>(a.du, a.dweight, g.channels, g.filters, run);
+}
+
+void winograd_weights(const winograd_weights_args& a, const Run& run) {
+  a.kernel == 3 ? transform_weights<F43>(a, run) : transform_weights<F45>(a, run);
+}
+void winograd_forward(const winograd_forward_args& a, const Run& run) {
+  a.kernel == 3 ? winograd_forward_as<F43>(a, run) : winograd_forward_as<F45>(a, run);
+}
+void winograd_backward(const winograd_backward_args& a, const Run& run) {
+  a.kernel == 3 ? winograd_backward_as<F43>(a, run) : winograd_backward_as<F45>(a, run);
+}
+
+}  // namespace
+}  // namespace FOVEAL_TARGET
+}  // namespace foveal
