@@ -8,6 +8,7 @@
 #include "math.inl.h"
 #include "tile.inl.h"
 #include "norm.inl.h"
+#include "pool.inl.h"
 // clang-format on
 #include "activation.inl.h"
 #include "batch.inl.h"
@@ -17,7 +18,6 @@
 #include "dropout.inl.h"
 #include "loss.inl.h"
 #include "optim.inl.h"
-#include "pool.inl.h"
 #include "residual.inl.h"
 #include "winograd.inl.h"
 

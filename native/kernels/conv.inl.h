@@ -38,12 +38,26 @@ int64_t band_rows(const Run& run, int64_t most_rows, int64_t out_height) {
   return most(1, least(most_rows, ceil_div(out_height, pieces)));
 }
 
+// Max pooling of two rows of `width` pixels, to row `to` (in pixels) of y and its codes.
+void pool_pair(const float* pair, int64_t width, int64_t channels, float* y, uint8_t* code, int64_t to) {
+  for (int64_t x = 0; x + 1 < width; x += 2, ++to) {
+    const float *const above = pair + x * channels, *const below = above + width * channels;
+    for (int64_t c = 0; c < channels; c += LANES) {
+      const Largest largest(load(above + c), load(above + channels + c), load(below + c), load(below + channels + c));
+      largest.store(y, code, to * channels + c);
+    }
+  }
+}
+
 void conv2d_forward(const conv2d_forward_args& a, const Run& run) {
   const int64_t right = (a.out_width - 1) * a.stride_x + a.kernel_width - a.left - a.width;
   const int64_t bottom = (a.out_height - 1) * a.stride_y + a.kernel_height - a.top - a.height;
   const bool copies = a.top > 0 || a.left > 0 || right > 0 || bottom > 0;
-  const int64_t band = band_rows(run, a.band, a.out_height), bands = ceil_div(a.out_height, band);
+  int64_t band = band_rows(run, a.band, a.out_height);
+  if (a.code != nullptr) band = most(2, band / 2 * 2);
+  const int64_t bands = ceil_div(a.out_height, band);
   const int64_t wide = copies ? a.left + a.width + most(right, 0) : a.width;
+  const bool streams = a.code == nullptr && run.batch * a.out_height * a.out_width * a.filters > STREAMED;
   each(run, run.batch * bands, [&](int64_t item, int thread) {
     const int64_t n = item / bands, y0 = item % bands * band, out_rows = least(band, a.out_height - y0);
     const float* const image = a.x + n * a.height * a.width * a.channels;
@@ -63,10 +77,21 @@ void conv2d_forward(const conv2d_forward_args& a, const Run& run) {
       }
       rows = scratch;
     }
-    conv_rows(
-        {wide, a.channels, a.kernel_height, a.kernel_width, a.stride_y, a.stride_x, out_rows, a.out_width, a.filters},
-        rows, a.weight, a.y + (n * a.out_height + y0) * a.out_width * a.filters,
-        {nullptr, 0, a.bias, false, a.relu != 0, nullptr});
+    ConvRows g{wide,       a.channels, a.kernel_height, a.kernel_width, a.stride_y,
+               a.stride_x, out_rows,   a.out_width,     a.filters};
+    const TileC epilogue{nullptr, 0, a.bias, false, a.relu != 0, nullptr, streams};
+    if (a.code == nullptr) {
+      conv_rows(g, rows, a.weight, a.y + (n * a.out_height + y0) * a.out_width * a.filters, epilogue);
+    } else {
+      g.out_height = 2;
+      float* const pair = a.scratch + (thread + 1) * a.scratch_floats - 2 * a.out_width * a.filters;
+      for (int64_t r = 0; r + 1 < out_rows; r += 2) {
+        conv_rows(g, rows + r * a.stride_y * wide * a.channels, a.weight, pair, epilogue);
+        pool_pair(pair, a.out_width, a.filters, a.y, a.code,
+                  (n * (a.out_height / 2) + (y0 + r) / 2) * (a.out_width / 2));
+      }
+    }
+    if (streams) stream_end();
   });
 }
 
@@ -135,6 +160,68 @@ void conv2d_backward_weights(const conv2d_backward_weights_args& a, const Run& r
                   {const_cast<float*>(at.data) + to * at.row, at.row, nullptr, image > 0, false, nullptr},
                   least(ROW_CHUNK, span - m), tile_columns(n, a.filters));
       }
+    }
+  });
+}
+
+// One row of the outputs' gradient, finished: routed through pooling's codes, or batch norm's part added.
+FOVEAL_INLINE void gradient_row(const conv2d_first_backward_args& a, int64_t image, int64_t row, float* out) {
+  const int64_t F = a.filters, at = (image * a.out_height + row) * a.out_width * F;
+  if (a.code != nullptr) {
+    const int64_t high = a.out_height / 2, wide = a.out_width / 2, from = (image * high + row / 2) * wide * F;
+    const bool pooled = row / 2 < high;  // a last odd row is in no window, nor is a last odd column
+    for (int64_t x = 0; x < a.out_width; ++x) {
+      const int64_t i = from + x / 2 * F;
+      const int32_t tap = static_cast<int32_t>(row % 2 * 2 + x % 2);
+      for (int64_t f = 0; f < F; f += LANES) {
+        store(out + x * F + f, pooled && x / 2 < wide ? routed(load(a.dy + i + f), a.code + i + f, tap) : Reg{});
+      }
+    }
+    return;
+  }
+  for (int64_t x = 0; x < a.out_width; ++x) {
+    for (int64_t f = 0; f < F; f += LANES) {
+      const int64_t i = at + x * F + f;
+      const NormGradient gradient(a.y_affine, a.coefficients, F, f, a.relu);
+      store(out + x * F + f, gradient(load(a.dy + i), load(a.y + i)));
+    }
+  }
+}
+
+// A kernel row (columns and channels) is one run of neighbouring floats of x: the rows of a tile.
+void conv2d_first_backward(const conv2d_first_backward_args& a, const Run& run) {
+  const int64_t span = a.kernel_width * a.channels, depth = a.kernel_height * span, size = depth * a.filters;
+  const int64_t groups = ceil_div(run.batch, a.images);
+  each(run, groups, [&](int64_t group, int thread) {
+    float* const sums = a.partial + group * size;
+    zero_floats(sums, size);
+    for (int64_t image = group * a.images; image < least(run.batch, (group + 1) * a.images); ++image) {
+      for (int64_t row = 0; row < a.out_height; row += a.band) {
+        const int64_t rows = least(a.band, a.out_height - row), across = a.out_width * a.filters;
+        const float* dy = a.dy + (image * a.out_height + row) * across;
+        if (a.code != nullptr || a.y != nullptr) {
+          float* const made = a.scratch + thread * a.band * across;
+          for (int64_t r = 0; r < rows; ++r) gradient_row(a, image, row + r, made + r * across);
+          dy = made;
+        }
+        for (int64_t ky = 0; ky < a.kernel_height; ++ky) {
+          const float* const x = a.x + (image * a.height + row * a.stride_y + ky) * a.width * a.channels;
+          for (int64_t n = 0; n < a.filters; n += TILE_COLUMNS) {
+            const TileB at = panel_columns(sums, depth, n, a.filters);
+            tile_rows({x, 1, a.stride_x * a.channels, a.stride_y * a.width * a.channels}, {dy + n, a.filters, across},
+                      {rows, a.out_width},
+                      {const_cast<float*>(at.data) + ky * span * at.row, at.row, nullptr, true, false, nullptr}, span,
+                      tile_columns(n, a.filters));
+          }
+        }
+      }
+    }
+  });
+  each_range(run, size, PIECE / 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += LANES) {
+      Reg sum = load(a.partial + i);
+      for (int64_t group = 1; group < groups; ++group) sum += load(a.partial + group * size + i);
+      store(a.dweight + i, sum);
     }
   });
 }

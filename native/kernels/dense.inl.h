@@ -12,7 +12,7 @@ void matrix_product(const Run& run, const float* x, const float* panels, int64_t
                     float* y, TileC tc) {
   const float* const bias = tc.bias;
   const float* const mask = tc.mask;
-  const bool relu = tc.relu;
+  const bool relu = tc.relu, streams = rows * columns > STREAMED;
   const auto block = [&](int64_t m, int64_t count, int64_t n, int64_t k) {
     const int64_t end = least(depth, k + DEPTH_BLOCK);
     TileB b = panel_columns(panels, depth, n, columns);
@@ -21,6 +21,7 @@ void matrix_product(const Run& run, const float* x, const float* panels, int64_t
     if (k == 0 && bias != nullptr) c.bias = bias + n;
     if (end == depth) {
       c.relu = relu;
+      c.streams = streams;
       c.mask = mask == nullptr ? nullptr : mask + m * columns + n;
     }
     tile_rows({x + m * depth + k, depth, 1, 0}, b, {1, end - k}, c, count, tile_columns(n, columns));
@@ -32,10 +33,12 @@ void matrix_product(const Run& run, const float* x, const float* panels, int64_t
       for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) {
         for (int64_t n = 0; n < columns; n += TILE_COLUMNS) block(m, count, n, k);
       }
+      if (streams) stream_end();
     });
   } else {  // few rows: each item keeps its columns in cache and passes over all rows
     each(run, tiles, [&](int64_t item, int) {
       for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) block(0, rows, item * TILE_COLUMNS, k);
+      if (streams) stream_end();
     });
   }
 }
@@ -78,8 +81,13 @@ void turn_weights(const turn_weights_args& a, const Run& run) {
     for (int64_t o0 = 0; o0 < a.outputs; o0 += 16) {
       const TileB from = panel_columns(a.weight, a.taps * a.inputs, o0, a.outputs);
       const float* const in = from.data + (tap * a.inputs + i0) * from.row;
-      for (int64_t o = 0; o < 16; ++o) {
-        for (int64_t i = 0; i < 16; ++i) out[(o0 + o) * to.row + i] = in[i * from.row + o];
+      for (int64_t o = 0; o < 16; o += LANES) {
+        for (int64_t i = 0; i < 16; i += LANES) {
+          Reg block[LANES];
+          unroll<LANES>([&](auto r) FOVEAL_INLINED { block[r] = load(in + (i + r) * from.row + o); });
+          transpose(block);
+          unroll<LANES>([&](auto r) FOVEAL_INLINED { store(out + (o0 + o + r) * to.row + i, block[r]); });
+        }
       }
     }
   });
@@ -89,11 +97,13 @@ void turn_weights(const turn_weights_args& a, const Run& run) {
 void bias_backward(const bias_backward_args& a, const Run& run) {
   each(run, run.batch, [&](int64_t n, int) {
     const float* const dy = a.dy + n * a.pixels * a.channels;
-    for (int64_t c = 0; c < a.channels; c += LANES) {
-      Reg sum{};
-      for (int64_t p = 0; p < a.pixels; ++p) sum += load(dy + p * a.channels + c);
-      store(a.partial + n * a.channels + c, sum);
-    }
+    each_channel(a.channels, [&](int64_t c, auto registers) {
+      Reg sum[registers] = {};
+      for (int64_t p = 0; p < a.pixels; ++p) {
+        unroll<registers>([&](auto r) { sum[r] += load(dy + p * a.channels + c + r * LANES); });
+      }
+      unroll<registers>([&](auto r) { store(a.partial + n * a.channels + c + r * LANES, sum[r]); });
+    });
   });
   for (int64_t c = 0; c < a.channels; ++c) {
     double sum = 0;

@@ -41,10 +41,9 @@ FOVEAL_INLINE void keep_of_image(uint8_t* keep, int64_t c, int64_t pixel, WordRe
   for (int q = 0; q < LANES; ++q) quads[q] = static_cast<uint32_t>(c / 4 + q);
   WordReg words[4] = {quads, WordReg{} + static_cast<uint32_t>(pixel), image, step};
   philox(words, key);  // word i of lane q belongs to channel c + 4 q + i
-  for (int i = 0; i < 4; ++i) {
-    const IntReg kept = is_kept(words[i], p);
-    for (int q = 0; q < LANES; ++q) keep[4 * q + i] = kept[q] != 0;
-  }
+  WordReg bytes{};     // byte i of lane q: little-endian, as all processors are that foveal runs on
+  for (int i = 0; i < 4; ++i) bytes |= (WordReg)is_kept(words[i], p) & (1u << 8 * i);
+  __builtin_memcpy(keep, &bytes, sizeof bytes);
 }
 
 // The same where the image is a vector to the layer: element f takes word f % 4 of the counter f / 4 at pixel 0.
@@ -63,7 +62,7 @@ FOVEAL_INLINE void keep_of_vector(uint8_t* keep, int64_t c, int64_t pixel, int64
 
 void dropout_forward(const dropout_forward_args& a, const Run& run) {
   const Key key = dropout_key(run, a.layer);
-  const float scale = static_cast<float>(1.0 / (1.0 - a.p));
+  const Reg scale = broadcast(static_cast<float>(1.0 / (1.0 - a.p)));
   const Reg least_kept = broadcast(static_cast<float>(a.p));
   const WordReg step = WordReg{} + run.step;
   each(run, run.batch, [&](int64_t n, int) {
@@ -78,9 +77,11 @@ void dropout_forward(const dropout_forward_args& a, const Run& run) {
           keep_of_image(keep, c, pixel, image, step, key, least_kept);
         }
         const int64_t count = least(4 * LANES, a.channels - c);
-        for (int64_t i = 0; i < count; ++i) {
-          a.mask[at + c + i] = keep[i];
-          a.y[at + c + i] = keep[i] ? a.x[at + c + i] * scale : 0.0f;
+        for (int64_t i = 0; i < count; i += LANES) {
+          const ByteReg bytes = *reinterpret_cast<const ByteReg*>(keep + i);
+          *reinterpret_cast<ByteReg*>(a.mask + at + c + i) = bytes;
+          const IntReg kept = __builtin_convertvector(bytes, IntReg);
+          store(a.y + at + c + i, kept != IntReg{} ? load(a.x + at + c + i) * scale : Reg{});
         }
       }
     }

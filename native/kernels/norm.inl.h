@@ -46,14 +46,6 @@ void normalise(const Run& run, const float* x, const float* affine, float* y, in
   });
 }
 
-// body(c, registers) over all channels, four registers at a time: as many sums go on side by side.
-template <class Body>
-FOVEAL_INLINE void each_channel(int64_t channels, const Body& body) {
-  int64_t c = 0;
-  for (; c + 4 * LANES <= channels; c += 4 * LANES) body(c, Index<4>{});
-  for (; c < channels; c += LANES) body(c, Index<1>{});
-}
-
 void batch_norm_forward(const batch_norm_forward_args& a, const Run& run) {
   const int64_t C = a.channels, P = a.pixels;
   each(run, run.batch, [&](int64_t n, int) {

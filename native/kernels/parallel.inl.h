@@ -27,6 +27,14 @@ void each_share(const Run& run, int64_t count, const Body& body) {
   each(run, shares, [&](int64_t item, int) { body(count * item / shares, count * (item + 1) / shares); });
 }
 
+// body(c, registers) over all channels, four registers at a time: as many sums go on side by side.
+template <class Body>
+FOVEAL_INLINE void each_channel(int64_t channels, const Body& body) {
+  int64_t c = 0;
+  for (; c + 4 * LANES <= channels; c += 4 * LANES) body(c, Index<4>{});
+  for (; c < channels; c += LANES) body(c, Index<1>{});
+}
+
 }  // namespace
 }  // namespace FOVEAL_TARGET
 }  // namespace foveal

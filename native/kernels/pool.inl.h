@@ -12,6 +12,33 @@ FOVEAL_INLINE Window window(int64_t out, int64_t stride, int64_t before, int64_t
   return {first, most(first, 0), least(first + size, length)};
 }
 
+// The largest of the four values of a window of 2 × 2 and its position; the first of equals, or the first NaN.
+struct Largest {
+  Reg value;
+  IntReg code{};
+
+  FOVEAL_INLINE Largest(Reg a, Reg b, Reg c, Reg d) : value(a) {
+    compare(b, 1);
+    compare(c, 2);
+    compare(d, 3);
+  }
+  FOVEAL_INLINE void compare(Reg v, int32_t position) {
+    const IntReg larger = ~(v <= value) & (value == value);
+    value = larger ? v : value;
+    code = larger ? IntReg{} + position : code;
+  }
+  FOVEAL_INLINE void store(float* y, uint8_t* codes, int64_t at) const {
+    FOVEAL_TARGET::store(y + at, value);
+    *reinterpret_cast<ByteReg*>(codes + at) = __builtin_convertvector(code, ByteReg);
+  }
+};
+
+// The gradient that position `tap` gets of a window's.
+FOVEAL_INLINE Reg routed(Reg dy, const uint8_t* code, int32_t tap) {
+  const IntReg codes = __builtin_convertvector(*reinterpret_cast<const ByteReg*>(code), IntReg);
+  return codes == tap ? dy : Reg{};
+}
+
 void max_pool_forward(const max_pool_forward_args& a, const Run& run) {
   const int64_t C = a.channels;
   each(run, run.batch * a.out_height, [&](int64_t item, int) {

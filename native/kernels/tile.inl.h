@@ -17,10 +17,11 @@ struct TileB {
 struct TileC {
   float* data;
   int64_t row;
-  const float* bias;  // start from bias[n], or
-  bool resume;        // go on from C; otherwise from 0
-  bool relu;          // at the end: max(c, 0)
-  const float* mask;  // at the end: 0 where mask[m * row + n] <= 0; or none
+  const float* bias;     // start from bias[n], or
+  bool resume;           // go on from C; otherwise from 0
+  bool relu;             // at the end: max(c, 0)
+  const float* mask;     // at the end: 0 where mask[m * row + n] <= 0; or none
+  bool streams = false;  // past the caches
 };
 struct Reduction {
   int64_t outer, inner;
@@ -37,6 +38,11 @@ __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Redu
     unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { acc[m][r] = load(tc.bias + r * LANES); }); });
   } else {
     unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { acc[m][r] = Reg{}; }); });
+  }
+  if (tc.mask != nullptr) {  // from memory, most often: it arrives while the products are made
+    unroll<ROWS>([&](auto m) {
+      for (int r = 0; r < REGS * LANES; r += 16) __builtin_prefetch(tc.mask + m * c_row + r);
+    });
   }
   const int64_t a_row = ta.row, a_inner = ta.inner, b_row = tb.row;
   for (int64_t o = 0; o < k.outer; ++o) {
@@ -61,7 +67,11 @@ __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Redu
       unroll<REGS>([&](auto r) { acc[m][r] = load(tc.mask + m * c_row + r * LANES) > Reg{} ? acc[m][r] : Reg{}; });
     });
   }
-  unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { store(c + m * c_row + r * LANES, acc[m][r]); }); });
+  if (tc.streams) {
+    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { stream(c + m * c_row + r * LANES, acc[m][r]); }); });
+  } else {
+    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { store(c + m * c_row + r * LANES, acc[m][r]); }); });
+  }
 }
 
 using TileFunction = void (*)(const TileA&, const TileB&, const Reduction&, const TileC&);

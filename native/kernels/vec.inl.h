@@ -108,6 +108,40 @@ FOVEAL_INLINE void unroll(Body&& body) {
   }
 }
 
+// Two rows exchange blocks of S lanes: of a the second of each pair goes to b, of b the first to a.
+template <int S>
+FOVEAL_INLINE void exchange(Reg& a, Reg& b) {
+  Reg first{}, second{};
+#if defined(__GNUC__) && !defined(__clang__)
+  IntReg of_first{}, of_second{};
+  for (int l = 0; l < LANES; ++l) {
+    of_first[l] = l & S ? LANES + l - S : l;
+    of_second[l] = l & S ? LANES + l : l + S;
+  }
+  first = __builtin_shuffle(a, b, of_first);
+  second = __builtin_shuffle(a, b, of_second);
+#else
+  for (int l = 0; l < LANES; ++l) {
+    first[l] = l & S ? b[l - S] : a[l];
+    second[l] = l & S ? b[l] : a[l + S];
+  }
+#endif
+  a = first;
+  b = second;
+}
+
+// The rows of a block of LANES × LANES floats become its columns.
+template <int S = 1>
+FOVEAL_INLINE void transpose(Reg* block) {
+  if constexpr (S < LANES) {
+    unroll<LANES>([&](auto i) FOVEAL_INLINED {
+      constexpr int I = i;
+      if constexpr ((I & S) == 0) exchange<S>(block[I], block[I + S]);
+    });
+    transpose<2 * S>(block);
+  }
+}
+
 }  // namespace
 }  // namespace FOVEAL_TARGET
 }  // namespace foveal

@@ -263,23 +263,41 @@ FOVEAL_INLINE void transform_output(const TileGrid& g, const winograd_forward_ar
                                     int64_t columns, const float* m, int64_t step, bool streams) {
   constexpr int N = F::SIZE, OUT = F::OUT;
   const int64_t in_image = tile % g.per_image, y0 = in_image / g.wide * OUT, x0 = in_image % g.wide * OUT;
-  const int64_t rows = least(OUT, g.out_height - y0), pixels = least(OUT, g.out_width - x0);
-  float* const y = a.y + ((tile / g.per_image * g.out_height + y0) * g.out_width + x0) * g.filters + n;
-  for (int64_t c = 0; c < columns; c += LANES) {
+  const int64_t share = a.code == nullptr ? 1 : 2, height = g.out_height / share, width = g.out_width / share;
+  const int64_t rows = least(OUT / share, height - y0 / share), pixels = least(OUT / share, width - x0 / share);
+  const int64_t at = ((tile / g.per_image * height + y0 / share) * width + x0 / share) * g.filters + n;
+  const auto transform = [&](int64_t c, const auto& out) FOVEAL_INLINED {
     const Reg bias = a.bias == nullptr ? Reg{} : load(a.bias + n + c);
     multiply_both_sides_transposed<OutputMatrix<F>>([&](auto i, auto j)
                                                         FOVEAL_INLINED { return load(m + (i * N + j) * step + c); },
                                                     [&](auto i, auto j, Reg value) FOVEAL_INLINED {
-                                                      if (i >= rows || j >= pixels) return;
                                                       value = value + bias;
-                                                      if (a.relu) value = maximum(value, Reg{});
-                                                      float* const to = y + (i * g.out_width + j) * g.filters + c;
-                                                      if (streams) {
-                                                        stream(to, value);
-                                                      } else {
-                                                        store(to, value);
-                                                      }
+                                                      out(i, j, a.relu ? maximum(value, Reg{}) : value);
                                                     });
+  };
+  for (int64_t c = 0; c < columns; c += LANES) {
+    if (a.code == nullptr) {
+      transform(c, [&](auto i, auto j, Reg value) FOVEAL_INLINED {
+        if (i >= rows || j >= pixels) return;
+        float* const to = a.y + at + (i * width + j) * g.filters + c;
+        if (streams) {
+          stream(to, value);
+        } else {
+          store(to, value);
+        }
+      });
+    } else {
+      Reg values[OUT][OUT];
+      transform(c, [&](auto i, auto j, Reg value) FOVEAL_INLINED { values[i][j] = value; });
+      unroll<OUT / 2>([&](auto i) FOVEAL_INLINED {
+        unroll<OUT / 2>([&](auto j) FOVEAL_INLINED {
+          if (i >= rows || j >= pixels) return;
+          const Largest largest(values[2 * i][2 * j], values[2 * i][2 * j + 1], values[2 * i + 1][2 * j],
+                                values[2 * i + 1][2 * j + 1]);
+          largest.store(a.y, a.code, at + (i * width + j) * g.filters + c);
+        });
+      });
+    }
   }
 }
 
@@ -290,7 +308,7 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
   const int64_t tiles = run.batch * g.per_image;
   const int64_t block = most(1, least(a.block, ceil_div(tiles, 2 * pool_threads(*run.pool))));
   const int64_t v_step = a.block * g.channels + SKEW, m_step = a.block * TILE_COLUMNS + SKEW;
-  const bool streams = run.batch * g.out_height * g.out_width * g.filters > STREAMED;
+  const bool streams = a.code == nullptr && run.batch * g.out_height * g.out_width * g.filters > STREAMED;
   each(run, ceil_div(tiles, block), [&](int64_t item, int thread) {
     float* const zeros = a.scratch + thread * a.scratch_floats;
     float* const v = zeros + g.channels;
@@ -322,24 +340,35 @@ FOVEAL_INLINE void transform_gradient(const TileGrid& g, const winograd_backward
   constexpr int N = F::SIZE, OUT = F::OUT;
   const int64_t in_image = tile % g.per_image, y0 = in_image / g.wide * OUT, x0 = in_image % g.wide * OUT;
   const int64_t image = tile / g.per_image * g.out_height * g.out_width * g.filters;
-  const Patch<OUT, const float*> dy(a.dy + image, zeros, y0, x0, g.out_height, g.out_width, g.filters);
-  const int64_t below = OUT * g.out_width * g.filters;
   const auto transform = [&](const auto& read) FOVEAL_INLINED {
     for (int64_t k = 0; k < g.filters; k += LANES) {
-      multiply_both_sides<OutputMatrix<F>>(
-          [&](auto i, auto j) FOVEAL_INLINED {
-            __builtin_prefetch(dy.pixel[i][j] + k + below, 0, NEAR_MEMORY);
-            return read(i, j, k);
-          },
-          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(m + (i * N + j) * step + k, value); });
+      multiply_both_sides<OutputMatrix<F>>([&](auto i, auto j) FOVEAL_INLINED { return read(i, j, k); },
+                                           [&](auto i, auto j, Reg value)
+                                               FOVEAL_INLINED { store(m + (i * N + j) * step + k, value); });
     }
   };
+  if (a.code != nullptr) {
+    const int64_t high = g.out_height / 2, wide = g.out_width / 2, at = tile / g.per_image * high * wide * g.filters;
+    const Patch<OUT / 2, const float*> dy(a.dy + at, zeros, y0 / 2, x0 / 2, high, wide, g.filters);
+    const Patch<OUT / 2, const uint8_t*> code(a.code + at, reinterpret_cast<const uint8_t*>(zeros), y0 / 2, x0 / 2,
+                                              high, wide, g.filters);
+    transform([&](auto i, auto j, int64_t k) FOVEAL_INLINED {
+      return routed(load(dy.pixel[i / 2][j / 2] + k), code.pixel[i / 2][j / 2] + k, i % 2 * 2 + j % 2);
+    });
+    return;
+  }
+  const Patch<OUT, const float*> dy(a.dy + image, zeros, y0, x0, g.out_height, g.out_width, g.filters);
+  const int64_t below = OUT * g.out_width * g.filters;
   if (a.y == nullptr) {
-    transform([&](auto i, auto j, int64_t k) FOVEAL_INLINED { return load(dy.pixel[i][j] + k); });
+    transform([&](auto i, auto j, int64_t k) FOVEAL_INLINED {
+      __builtin_prefetch(dy.pixel[i][j] + k + below, 0, NEAR_MEMORY);
+      return load(dy.pixel[i][j] + k);
+    });
     return;
   }
   const Patch<OUT, const float*> y(a.y + image, zeros, y0, x0, g.out_height, g.out_width, g.filters);
   transform([&](auto i, auto j, int64_t k) FOVEAL_INLINED {
+    __builtin_prefetch(dy.pixel[i][j] + k + below, 0, NEAR_MEMORY);
     __builtin_prefetch(y.pixel[i][j] + k + below, 0, NEAR_MEMORY);
     const NormGradient gradient(a.y_affine, a.coefficients, g.filters, k, a.relu);
     return gradient(load(dy.pixel[i][j] + k), load(y.pixel[i][j] + k)) * broadcast(y.inside[i][j]);

@@ -14,7 +14,7 @@ import numpy as np
 
 from foveal.errors import ShapeError
 from foveal.kernels import REFERENCE
-from foveal.layers import BatchNorm, Residual, Sequential
+from foveal.layers import BatchNorm, MaxPool2d, Residual, Sequential
 from foveal.layers.base import Context, Layer, LayerRandom, Shape
 from foveal.params import plain_storage
 from foveal.plan.fuse import groups
@@ -44,16 +44,16 @@ def lowers(kind: type[Layer], *, normalises: bool = False) -> Callable[[F], F]:
 
 
 def plain(x: Value) -> Value:
-    """The value itself, batch norm applied."""
-    return x.norm.plain() if x.norm else x
+    """The value itself, batch norm applied, of which nothing more can be asked."""
+    return replace(x.norm.plain() if x.norm else x, defers=False, pool=None)
 
 
 def lower(spec: Layer, x: Value, b: Builder, *, relu: bool = False) -> tuple[Value, Backward]:
     """Lower one layer, natively where there is a lowering for it."""
-    if type(spec) not in _NORMALISING:
+    if x.norm and type(spec) not in _NORMALISING:
         x = plain(x)
-    if type(spec) not in (BatchNorm, Sequential):
-        x = replace(x, defers=False)
+    if type(spec) is not Sequential:
+        x = replace(x, defers=x.defers and type(spec) is BatchNorm, pool=x.pool if type(spec) is MaxPool2d else None)
     if isinstance(spec, BatchNorm) and b.training and math.prod(x.shape[1:]) == 1:
         b.least_batch = 2  # one value a channel in each image, and one alone has no variance
     lowering = _LOWERINGS.get(type(spec))

@@ -161,8 +161,11 @@ def _pool_geometry(spec: MaxPool2d | AvgPool2d, x: Value, y: Value) -> dict[str,
 def lower_max_pool(spec: MaxPool2d, x: Value, relu: bool, b: Builder) -> tuple[Value, Backward]:
     if spec.window[0] * spec.window[1] > CODES:
         return lower_python(spec, plain(x), b)
+    out_shape = spec.out_shape(x.shape)
+    if x.pool and spec.window == spec.strides == (2, 2) and out_shape == (x.channels, x.height // 2, x.width // 2):
+        return x.pool(), lambda dy: dy
     x = aligned(x, b)
-    y = new_value(b, "y", spec.out_shape(x.shape), rectified=x.rectified and b.fuse)
+    y = new_value(b, "y", out_shape, rectified=x.rectified and b.fuse)
     code = b.buffer("code", y.floats, dtype="uint8")
     geometry = _pool_geometry(spec, x, y)
     b.emit("max_pool_forward", **reading(x), y=y.buffer, code=code, **geometry)

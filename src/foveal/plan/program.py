@@ -106,7 +106,8 @@ class Value:
     image keeps that order and has a logical shape (F,). `rectified`: the values come from a ReLU, so whoever computes
     their gradient may set it to 0 where the value is not positive, and say so (`Gradient.masked`).
     `defers`: the step that makes the gradient's way down from this value can finish a batch norm's part of it
-    (`Gradient.norm`).
+    (`Gradient.norm`). `pool`: has the step that makes this value do max pooling in windows of 2×2 as well, and gives
+    the pooled value.
     """
 
     buffer: Buffer
@@ -119,6 +120,7 @@ class Value:
     rectified: bool = False
     defers: bool = False
     norm: Norm | None = None
+    pool: "Callable[[], Value] | None" = None
 
     @property
     def pixels(self) -> int:
