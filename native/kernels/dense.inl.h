@@ -93,14 +93,29 @@ void turn_weights(const turn_weights_args& a, const Run& run) {
   });
 }
 
-// Sums over pixels within an image in float, over images in double, each in order.
+// Sums over pixels within an image in float, over images in double, each in order: with codes, too, that of the map
+// before it was pooled.
 void bias_backward(const bias_backward_args& a, const Run& run) {
   each(run, run.batch, [&](int64_t n, int) {
-    const float* const dy = a.dy + n * a.pixels * a.channels;
+    const int64_t image = n * a.pixels * a.channels;
     each_channel(a.channels, [&](int64_t c, auto registers) {
       Reg sum[registers] = {};
-      for (int64_t p = 0; p < a.pixels; ++p) {
-        unroll<registers>([&](auto r) { sum[r] += load(dy + p * a.channels + c + r * LANES); });
+      if (a.code == nullptr) {
+        for (int64_t p = 0; p < a.pixels; ++p) {
+          unroll<registers>([&](auto r) { sum[r] += load(a.dy + image + p * a.channels + c + r * LANES); });
+        }
+      } else {
+        for (int64_t row = 0; row < a.pixels; row += a.width) {
+          for (int64_t below = 0; below < 2; ++below) {
+            for (int64_t p = row; p < row + a.width; ++p) {
+              unroll<registers>([&](auto r) {
+                const int64_t i = image + p * a.channels + c + r * LANES;
+                const IntReg code = __builtin_convertvector(*reinterpret_cast<const ByteReg*>(a.code + i), IntReg);
+                sum[r] += (code >> 1) == static_cast<int32_t>(below) ? load(a.dy + i) : Reg{};
+              });
+            }
+          }
+        }
       }
       unroll<registers>([&](auto r) { store(a.partial + n * a.channels + c + r * LANES, sum[r]); });
     });

@@ -72,7 +72,7 @@ class Conv:
         """Arguments of a step that finishes the output's gradient while it reads it; emits the bias's gradient."""
         norm = given.norm
         dy = given.buffer if norm else unmasked(given, self.out, b, relu=self.relu)
-        bias_backward(self.bias, dy, self.out, b)
+        bias_backward(self.bias, dy, self.out, b, self.code)
         return {
             "dy": dy, "code": self.code, "y": norm.x if norm else None, "y_affine": norm.affine if norm else None,
             "coefficients": norm.coefficients if norm else None, "relu": bool(norm and norm.relu),

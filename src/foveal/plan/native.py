@@ -62,11 +62,12 @@ def unmasked(dy: Gradient, y: Value, b: Builder, *, relu: bool) -> Buffer:
     return dx
 
 
-def bias_backward(bias: Buffer | None, dy: Buffer, y: Value, b: Builder) -> None:
+def bias_backward(bias: Buffer | None, dy: Buffer, y: Value, b: Builder, code: Buffer | None = None) -> None:
+    """code: where y is the maximum of windows of 2×2, and the bias belongs to what was pooled."""
     if bias is not None:
-        partial = b.buffer("partial", y.stored)
         b.emit(
-            "bias_backward", dy=dy, dbias=b.gradient_of(bias), partial=partial, pixels=y.pixels, channels=y.stored,
+            "bias_backward", dy=dy, code=code, dbias=b.gradient_of(bias), partial=b.buffer("partial", y.stored),
+            pixels=y.pixels, width=y.width, channels=y.stored,
         )  # fmt: skip
 
 
