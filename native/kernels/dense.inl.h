@@ -24,7 +24,10 @@ void matrix_product(const Run& run, const float* x, const float* panels, int64_t
       c.streams = streams;
       c.mask = mask == nullptr ? nullptr : mask + m * columns + n;
     }
-    tile_rows({x + m * depth + k, depth, 1, 0}, b, {1, end - k}, c, count, tile_columns(n, columns));
+    TileA rows_of_x{x + m * depth + k, depth, 1, 0};
+    // the rows after a tile's are fetched while it is made, by the first column of tiles: they come from memory
+    if (n == 0 && depth <= DEPTH_BLOCK) rows_of_x.next = x + (m + TILE_ROWS) * depth;
+    tile_rows(rows_of_x, b, {1, end - k}, c, count, tile_columns(n, columns));
   };
   const int64_t chunks = ceil_div(rows, ROW_CHUNK), tiles = ceil_div(columns, TILE_COLUMNS);
   if (chunks >= tiles) {  // many rows: each item keeps its rows in cache and passes over all panels
@@ -59,13 +62,16 @@ void dense_backward_weights(const dense_backward_weights_args& a, const Run& run
   const int64_t tiles = chunks * ceil_div(a.units, TILE_COLUMNS);
   each_share(run, tiles, [&](int64_t begin, int64_t end) {
     for (int64_t r = 0; r < rows; r += BATCH_BLOCK) {
+      const int64_t following = least(BATCH_BLOCK, most(0, rows - r - BATCH_BLOCK));  // rows of the next block
+      Ahead ahead{a.x + (r + BATCH_BLOCK) * a.inputs, a.dy + (r + BATCH_BLOCK) * a.units, following * a.inputs,
+                  following * a.units};
       for (int64_t t = begin; t < end; ++t) {
-        const int64_t n = t / chunks * TILE_COLUMNS, m = t % chunks * ROW_CHUNK;
+        const int64_t n = t / chunks * TILE_COLUMNS, m = t % chunks * ROW_CHUNK, count = least(ROW_CHUNK, a.inputs - m);
         const TileB at = panel_columns(a.dweight, a.inputs, n, a.units);
-        tile_rows({a.x + r * a.inputs + m, 1, a.inputs, 0}, {a.dy + r * a.units + n, a.units, 0},
-                  {1, least(BATCH_BLOCK, rows - r)},
-                  {const_cast<float*>(at.data) + m * at.row, at.row, nullptr, r > 0, false, nullptr},
-                  least(ROW_CHUNK, a.inputs - m), tile_columns(n, a.units));
+        tile_rows({a.x + r * a.inputs + m, 1, a.inputs, 0, ahead.take(count, BATCH_BLOCK)},
+                  {a.dy + r * a.units + n, a.units, 0}, {1, least(BATCH_BLOCK, rows - r)},
+                  {const_cast<float*>(at.data) + m * at.row, at.row, nullptr, r > 0, false, nullptr}, count,
+                  tile_columns(n, a.units));
       }
     }
   });

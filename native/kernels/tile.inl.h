@@ -9,6 +9,7 @@ namespace {
 struct TileA {
   const float* data;
   int64_t row, inner, outer;
+  const float* next = nullptr;  // what to fetch into cache meanwhile, a line for each step of the reduction
 };
 struct TileB {
   const float* data;
@@ -23,6 +24,9 @@ struct TileC {
   const float* mask;     // at the end: 0 where mask[m * row + n] <= 0; or none
   bool streams = false;  // past the caches
 };
+constexpr int64_t LINE = 16;    // floats of a cache line
+constexpr int NEAR_MEMORY = 2;  // a prefetch into the second-level cache
+
 struct Reduction {
   int64_t outer, inner;
 };
@@ -45,6 +49,8 @@ __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Redu
     });
   }
   const int64_t a_row = ta.row, a_inner = ta.inner, b_row = tb.row;
+  const float* next = ta.next == nullptr ? ta.data : ta.next;
+  const int64_t next_step = ta.next == nullptr ? 0 : LINE;
   for (int64_t o = 0; o < k.outer; ++o) {
     const float* a = ta.data + o * ta.outer;
     const float* b = tb.data + o * tb.outer;
@@ -55,6 +61,8 @@ __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Redu
         const Reg x = broadcast(a[m * a_row]);
         unroll<REGS>([&](auto r) { acc[m][r] = fma(x, bs[r], acc[m][r]); });
       });
+      __builtin_prefetch(next, 0, NEAR_MEMORY);
+      next += next_step;
       a += a_inner;
       b += b_row;
     }
@@ -94,7 +102,7 @@ constexpr int64_t ROW_CHUNK = 8 * TILE_ROWS;  // rows of one work item
 // Width of the tile that begins at column n of `columns` (a multiple of 16).
 FOVEAL_INLINE int64_t tile_columns(int64_t n, int64_t columns) { return least(TILE_COLUMNS, columns - n); }
 
-// C[rows, columns of one tile], rows split evenly.
+// C[rows, columns of one tile], rows split evenly. `next` goes on from tile to tile.
 FOVEAL_INLINE void tile_rows(TileA a, const TileB& b, const Reduction& k, TileC c, int64_t rows, int64_t columns) {
   const TileFunction* by_rows = columns == TILE_COLUMNS ? full_tiles.by_rows : narrow_tiles.by_rows;
   const int64_t blocks = ceil_div(rows, TILE_ROWS);
@@ -106,9 +114,24 @@ FOVEAL_INLINE void tile_rows(TileA a, const TileB& b, const Reduction& k, TileC 
     a.data = a0 + m * a.row;
     c.data = c0 + m * c.row;
     if (mask0 != nullptr) c.mask = mask0 + m * c.row;
+    if (i > 0 && a.next != nullptr) a.next += k.outer * k.inner * LINE;
     by_rows[end - m](a, b, k, c);
   }
 }
+
+// Memory to be fetched into cache while tiles are made: two stretches, the second after the first.
+struct Ahead {
+  const float *first, *second;
+  int64_t of_first, of_second, taken = 0;
+
+  // What the tiles of `rows` rows are to fetch, a line for each step of their reduction: `TileA::next`.
+  FOVEAL_INLINE const float* take(int64_t rows, int64_t reduction) {
+    const int64_t at = taken;
+    taken += ceil_div(rows, TILE_ROWS) * reduction * LINE;
+    if (at < of_first) return first + at;
+    return at < of_first + of_second ? second + (at - of_first) : nullptr;
+  }
+};
 
 // Weights lie in panels of 32 columns, each (depth, width) with width 32, or 16 for a last half.
 constexpr int64_t PANEL = 32;

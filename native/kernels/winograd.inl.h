@@ -197,8 +197,6 @@ FOVEAL_INLINE void multiply_both_sides_transposed(const In& in, const Out& out) 
   });
 }
 
-constexpr int NEAR_MEMORY = 2;  // a prefetch into the second-level cache
-
 // V of one tile: v[(i n + j) * step + c].
 template <class F>
 FOVEAL_INLINE void transform_input(const TileGrid& g, const float* x, const float* affine, int64_t rectify,
@@ -436,23 +434,26 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
         transform_gradient<F>(g, a, zeros, first + t, a.m + t * g.filters, m_step);
       }
     });
+    const int64_t weights = g.channels * g.filters;
     each(run, FREQUENCIES, [&](int64_t q, int) {
-      float *const v = a.v + q * v_step, *const m = a.m + q * m_step;
-      float* const du = a.du + q * g.channels * g.filters;
+      float *const v = a.v + q * v_step, *const m = a.m + q * m_step, *const du = a.du + q * weights;
+      const int64_t more = q + 1 < FREQUENCIES;  // the next frequency's matrices are fetched while these are multiplied
+      Ahead ahead{v + v_step, m + m_step, more * tiles * g.channels, more * tiles * g.filters};
       for (int64_t t = 0; t < tiles; t += BATCH_BLOCK) {
         for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
           const TileB at = panel_columns(du, g.channels, n, g.filters);
-          tile_rows({v + t * g.channels, 1, g.channels, 0}, {m + t * g.filters + n, g.filters, 0},
-                    {1, least(BATCH_BLOCK, tiles - t)},
+          tile_rows({v + t * g.channels, 1, g.channels, 0, ahead.take(g.channels, least(BATCH_BLOCK, tiles - t))},
+                    {m + t * g.filters + n, g.filters, 0}, {1, least(BATCH_BLOCK, tiles - t)},
                     {const_cast<float*>(at.data), at.row, nullptr, image + t > 0, false, nullptr}, g.channels,
                     tile_columns(n, g.filters));
         }
       }
       if (a.dx == nullptr) return;
+      ahead = {a.turned + (q + 1) * weights, du + weights, more * weights, image > 0 ? more * weights : 0};
       for (int64_t n = 0; n < g.channels; n += TILE_COLUMNS) {
-        const TileB u = panel_columns(a.turned + q * g.channels * g.filters, g.filters, n, g.channels);
-        tile_rows({m, g.filters, 1, 0}, u, {1, g.filters}, {v + n, g.channels, nullptr, false, false, nullptr}, tiles,
-                  tile_columns(n, g.channels));
+        const TileB u = panel_columns(a.turned + q * weights, g.filters, n, g.channels);
+        tile_rows({m, g.filters, 1, 0, ahead.take(tiles, g.filters)}, u, {1, g.filters},
+                  {v + n, g.channels, nullptr, false, false, nullptr}, tiles, tile_columns(n, g.channels));
       }
     });
     if (a.dx == nullptr) continue;
