@@ -7,7 +7,9 @@
 //
 //   x (N, H, W, I) → V (n², tiles, I);  weight → U (n², panels of (I, 32));  M (n², tiles, filters) → y
 //
-// Errors, relative to the largest value: F(4×4, 3×3) and F(4×4, 5×5) 2e-5 forward and for dx, 1e-4 for dw.
+// Errors: at most 40 units in the last place of the largest sum of magnitudes that a value of y is made of, 20 for dx,
+// 40 (3×3) or 80 (5×5) for dweight. With normal data that was 2e-5, 5e-6 and 1.5e-5 of the largest value; a direct
+// convolution is five to twenty times as exact, and training notices neither.
 namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {

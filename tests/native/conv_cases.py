@@ -6,7 +6,7 @@ import numpy as np
 from kernel_case import Case, Out, Want, register, tolerance
 from layout import floats, gate, in_panels, stored, vector
 
-from foveal.layers import Context, Conv2d
+from foveal.layers import Context, Conv2d, MaxPool2d
 from foveal.shapes import padded_channels
 
 TRAIN = Context(training=True)
@@ -102,7 +102,29 @@ def gradients(g: Geometry, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) ->
     return dx, dparams["weight"]
 
 
-def forward(g: Geometry, *, bias: bool = True, relu: bool = False) -> Case:
+def pooled(y: np.ndarray, limit: np.ndarray) -> dict[str, Want]:
+    """What max pooling in windows of 2×2 makes of y (N, O, Y, X), whose values are off by at most `limit`.
+
+    No value may be so close to the maximum of its window that their errors could exchange them.
+    """
+    high, wide = y.shape[2] // 2 * 2, y.shape[3] // 2 * 2
+    within = np.broadcast_to(limit, y.shape)
+    at = [np.s_[:, :, i:high:2, j:wide:2] for i in (0, 1) for j in (0, 1)]
+    values, errors = np.stack([y[k] for k in at]), np.stack([within[k] for k in at])
+    values = np.take_along_axis(values, order := np.argsort(-values, axis=0, kind="stable"), 0)
+    errors = np.take_along_axis(errors, order, 0)
+    close = (values[0] - values[1] <= errors[0] + errors[1]) & ((values[0] != 0) | (values[1] != 0))
+    assert not close.any(), "two values of a window are too close: draw others"
+    maxima, (code, _) = MaxPool2d(2).forward(y, {}, TRAIN)
+    return {"y": Want(stored(maxima), errors.max()), "code": Want(padded_codes(code))}
+
+
+def padded_codes(code: np.ndarray) -> np.ndarray:
+    """Codes as stored: 0 in padding channels, where all values are 0 and the first counts as largest."""
+    return stored(code.astype(np.uint8))
+
+
+def forward(g: Geometry, *, bias: bool = True, relu: bool = False, pool: bool = False) -> Case:
     x, weight, _ = tensors(g)
     x64, weight64, _ = doubles(g)
     b = floats(4, g.spec.filters) if bias else np.zeros(g.spec.filters, np.float32)
@@ -111,14 +133,19 @@ def forward(g: Geometry, *, bias: bool = True, relu: bool = False) -> Case:
     s = g.sizes
     right = (s["out_width"] - 1) * s["stride_x"] + s["kernel_width"] - s["left"] - s["width"]
     wide = s["left"] + s["width"] + max(right, 0)
-    scratch = ((min(g.band, s["out_height"]) - 1) * s["stride_y"] + s["kernel_height"]) * wide * s["channels"]
+    band = min(g.band, s["out_height"])
+    band = max(2, band // 2 * 2) if pool else band
+    scratch = ((band - 1) * s["stride_y"] + s["kernel_height"]) * wide * s["channels"]
+    scratch += 2 * s["out_width"] * s["filters"]
+    y, limit = np.maximum(y, 0) if relu else y, tolerance(weight[0].size + 1, scale)
+    want = pooled(y, limit) if pool else {"y": Want(stored(y), stored(limit))}
+    count = g.images * want["y"].values[0].size
     args = {
         "x": stored(x, s["channels"]), "weight": in_panels(weight, s["channels"]), "bias": vector(b) if bias else None,
-        "y": Out(g.images * s["out_height"] * s["out_width"] * s["filters"]), "scratch": Out(scratch, per_thread=True),
-        **s, "relu": int(relu), "band": min(g.band, s["out_height"]), "scratch_floats": scratch,
+        "y": Out(count), "code": Out(count) if pool else None, "scratch": Out(scratch, per_thread=True), **s,
+        "relu": int(relu), "band": band, "scratch_floats": scratch,
     }  # fmt: skip
-    want = Want(stored(np.maximum(y, 0) if relu else y), tolerance(weight[0].size + 1, stored(scale)))
-    return Case("conv2d_forward", args, {"y": want}, g.batch)
+    return Case("conv2d_forward", args, want, g.batch)
 
 
 def backward_data(g: Geometry, *, mask: bool = False) -> Case:
@@ -153,6 +180,53 @@ def backward_weights(g: Geometry) -> Case:
     return Case("conv2d_backward_weights", args, {"dweight": Want(expected, tolerance(length, limit))}, g.batch)
 
 
+def first_backward(g: Geometry, *, given: str = "plain", band: int = 2, group: int = 2) -> Case:
+    """given: how the gradient comes, "plain", "pooled", or what is left of "norm" or of "norm_relu"."""
+    x, _, dy = tensors(g)
+    s = {name: value for name, value in g.sizes.items() if name not in ("top", "left")}
+    used, extra = gradient_given(dy, given)
+    x64, weight64, _ = doubles(g)
+    _, dweight = gradients(g, x64, weight64, used[: g.batch].astype(np.float64))
+    _, scale = gradients(g, np.abs(x64), weight64, np.abs(used[: g.batch]).astype(np.float64))
+    expected, limit = in_panels(dweight, s["channels"]), in_panels(scale, s["channels"])
+    args = {
+        "x": stored(x, s["channels"]), **extra, "dweight": Out(expected.size),
+        "partial": Out(-(-g.images // group) * expected.size),
+        "scratch": Out(band * s["out_width"] * s["filters"], per_thread=True), **s, "band": band, "images": group,
+    }  # fmt: skip
+    length = g.batch * s["out_height"] * s["out_width"] + 4
+    return Case("conv2d_first_backward", args, {"dweight": Want(expected, tolerance(length, limit))}, g.batch)
+
+
+def gradient_given(dy: np.ndarray, given: str) -> tuple[np.ndarray, dict[str, np.ndarray | float | None]]:
+    """(dy itself, the arguments that a step is given for it): all values are multiples of 1/8, so that what is computed
+    on the way is exact."""
+    shape, random = dy.shape, np.random.default_rng(9)
+    eighths = random.integers(-16, 17, shape).astype(np.float32) / 8
+    extra: dict[str, np.ndarray | float | None]
+    extra = {"dy": stored(dy), "code": None, "y": None, "y_affine": None, "coefficients": None, "relu": 0}
+    if given == "plain":
+        return dy, extra
+    if given == "pooled":
+        small = (*shape[:2], shape[2] // 2, shape[3] // 2)
+        gradient = floats(8, *small)
+        code = random.integers(0, 4, small)
+        full, _ = MaxPool2d(2).backward(gradient, (code, shape), {}, TRAIN)
+        return full.astype(np.float32), {**extra, "dy": stored(gradient), "code": padded_codes(code)}
+    channels = shape[1]
+    scale, shift, slope, offset = (random.integers(-4, 5, channels).astype(np.float32) / 4 for _ in range(4))
+    y = random.integers(-16, 17, shape).astype(np.float32) / 8
+    at = (slice(None), slice(None), None, None)
+    masked = eighths
+    if given == "norm_relu":
+        masked = np.where(y * scale[None][at] + shift[None][at] > 0, eighths, np.float32(0))
+    full = masked * scale[None][at] + (y * slope[None][at] + offset[None][at])
+    return full, {
+        **extra, "dy": stored(eighths), "y": stored(y), "y_affine": np.stack([vector(scale), vector(shift)]),
+        "coefficients": np.stack([vector(slope), vector(offset)]), "relu": int(given == "norm_relu"),
+    }  # fmt: skip
+
+
 def turned(weight: np.ndarray) -> np.ndarray:
     """(O, I, KH, KW) → (I, O, KH, KW), every kernel turned by half a circle."""
     return weight.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
@@ -179,6 +253,28 @@ for name in ("columns_16", "two_panels", "stride_2", "pad_gt_kernel", "band_spli
     register("conv2d_forward", f"{name}_relu", lambda g=GEOMETRIES[name]: forward(g, relu=True))
     register("conv2d_forward", f"{name}_no_bias", lambda g=GEOMETRIES[name]: forward(g, bias=False))
     register("conv2d_backward_data", f"{name}_mask", lambda g=GEOMETRIES[name]: backward_data(g, mask=True))
+
+for name in ("channels_3_bordered", "columns_16", "two_panels", "batch_prefix"):
+    for relu in (False, True):
+        register(
+            "conv2d_forward", f"{name}_pool{'_relu' * relu}",
+            lambda g=GEOMETRIES[name], r=relu: forward(g, relu=r, pool=True),
+        )  # fmt: skip
+register("conv2d_forward", "band_splits_pool", lambda: forward(GEOMETRIES["band_splits"], pool=True))
+
+FIRST = {
+    "channels_1": Geometry((1, 9, 8), Conv2d(6, 5), channels=1),
+    "channels_3": Geometry((3, 9, 8), Conv2d(40, 3), images=5, batch=5, channels=3),
+    "stride_2": Geometry((3, 11, 9), Conv2d(16, 3, stride=2), channels=3),
+    "panels": Geometry((3, 6, 7), Conv2d(80, (1, 2)), channels=3),
+    "batch_prefix": Geometry((3, 6, 6), Conv2d(32, 3), images=7, batch=3, channels=3),
+    "one_image": Geometry((1, 6, 6), Conv2d(16, 3), images=1, batch=1, channels=1),
+}
+for name, geometry in FIRST.items():
+    for given in ("plain", "pooled", "norm", "norm_relu"):
+        register("conv2d_first_backward", f"{name}_{given}", lambda g=geometry, k=given: first_backward(g, given=k))
+register("conv2d_first_backward", "band_gt_image", lambda: first_backward(FIRST["channels_3"], given="norm", band=100))
+register("conv2d_first_backward", "one_group", lambda: first_backward(FIRST["channels_3"], given="pooled", group=8))
 
 register("turn_weights", "one_tap", lambda: turn(16, 16, (1, 1)))
 register("turn_weights", "panels_and_halves", lambda: turn(48, 80, (3, 2)))

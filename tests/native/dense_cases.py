@@ -1,6 +1,6 @@
 """Dense layers and 1×1 convolutions, and the gradient of the bias."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from kernel_case import Case, Out, Want, register, tolerance
@@ -127,10 +127,18 @@ def bias_backward(pixels: int, channels: int, images: int, batch: int, *, positi
     scale = np.abs(dy64).sum(axis=0)
     size = padded_channels(channels)
     args = {
-        "dy": wide(dy, size), "dbias": Out(size), "partial": Out(images * size), "pixels": pixels, "channels": size,
+        "dy": wide(dy, size), "code": None, "dbias": Out(size), "partial": Out(images * size), "pixels": pixels,
+        "width": pixels, "channels": size,
     }  # fmt: skip
     want = Want(vector(dbias), tolerance(pixels + 1, vector(scale)))  # over images in double, rounded at the end
     return Case("bias_backward", args, {"dbias": want}, batch)
+
+
+def bias_backward_of_pooled(height: int, width: int, channels: int, images: int, batch: int) -> Case:
+    """dy is that of a pooled map; its order does not matter to the definition, but the codes must leave nothing out."""
+    case = bias_backward(height * width, channels, images, batch)
+    code = np.random.default_rng(3).integers(0, 4, case.args["dy"].shape).astype(np.uint8)  # type: ignore[union-attr]
+    return replace(case, args={**case.args, "code": code, "width": width})
 
 
 for name, product in PRODUCTS.items():
@@ -145,6 +153,8 @@ for name in ("columns_16", "depth_gt_two_blocks", "units_gt_block", "rows_of_an_
 
 register("bias_backward", "one_pixel", lambda: bias_backward(1, 16, 3, 3))
 register("bias_backward", "one_image", lambda: bias_backward(9, 10, 1, 1))
+register("bias_backward", "pooled", lambda: bias_backward_of_pooled(3, 4, 16, 3, 2))
+register("bias_backward", "pooled_one_pixel", lambda: bias_backward_of_pooled(1, 1, 72, 2, 2))
 register("bias_backward", "many_channels", lambda: bias_backward(5, 72, 4, 4))
 register("bias_backward", "many_pixels", lambda: bias_backward(1024, 16, 2, 2))
 register("bias_backward", "many_images", lambda: bias_backward(1, 16, 20000, 20000, positive=True))

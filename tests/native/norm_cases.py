@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from kernel_case import EPS, Case, Out, Want, register, tolerance
-from layout import floats, gate, stored, vector
+from layout import floats, stored, vector
 
 from foveal.layers import BatchNorm, Context
 from foveal.shapes import padded_channels
@@ -82,7 +82,7 @@ def channels_last(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
 
 
-def forward(g: Norm, *, relu: bool = False) -> Case:
+def forward(g: Norm, *, relu: bool = False, y_stored: bool = True) -> Case:
     x, params = images(g), parameters(g)
     x64, params64 = x[: g.batch].astype(np.float64), {n: p.astype(np.float64) for n, p in params.items()}
     y, _ = g.spec.forward(x64, params64, Context(training=True))
@@ -97,53 +97,58 @@ def forward(g: Norm, *, relu: bool = False) -> Case:
     running = params64["running_mean"], params64["running_var"]  # moved by the definition
     count = g.batch * g.shape[1] * g.shape[2]
     want = {
-        "y": Want(channels_last(np.maximum(y, 0) if relu else y), y_error),
-        "saved": Want(
-            np.stack([s.mean, s.inverse, scale, shift]),
-            np.stack([s.mean_error, s.inverse_error, scale_error, shift_error]) + tolerance(1, 0.0),
-        ),
+        "saved": Want(np.stack([s.mean, s.inverse]), np.stack([s.mean_error, s.inverse_error]) + tolerance(1, 0.0)),
+        "affine": Want(np.stack([scale, shift]), np.stack([scale_error, shift_error]) + tolerance(1, 0.0)),
         "running_mean": Want(running[0], tolerance(1, np.abs(running[0])) + g.spec.momentum * s.mean_error),
         "running_var": Want(
             running[1],
             tolerance(1, np.abs(running[1])) + g.spec.momentum * s.var_error * count / (count - 1),
         ),
     }
+    if y_stored:
+        want["y"] = Want(channels_last(np.maximum(y, 0) if relu else y), y_error)
     args = {
-        "x": channels_last(x), **params, "y": Out(x.size), "saved": Out(4 * size), "partial": Out(g.images * 2 * size),
-        "pixels": g.shape[1] * g.shape[2], "channels": size, "relu": int(relu), "eps": g.spec.eps,
-        "momentum": g.spec.momentum,
+        "x": channels_last(x), **params, "y": Out(x.size) if y_stored else None, "saved": Out(2 * size),
+        "affine": Out(2 * size), "partial": Out(g.images * 2 * size), "pixels": g.shape[1] * g.shape[2],
+        "channels": size, "relu": int(relu), "eps": g.spec.eps, "momentum": g.spec.momentum,
     }  # fmt: skip
     return Case("batch_norm_forward", args, want, g.batch)
 
 
-def inference(g: Norm, *, relu: bool = False) -> Case:
+def inference(g: Norm, *, relu: bool = False, y_stored: bool = True) -> Case:
     x, params = images(g), parameters(g)
     x64, params64 = x[: g.batch].astype(np.float64), {n: p.astype(np.float64) for n, p in params.items()}
     y, _ = g.spec.forward(x64, params64, Context())
     scale = np.abs(params64["weight"]) / np.sqrt(params64["running_var"] + g.spec.eps)
     terms = np.abs(channels_last(x64)) * scale + np.abs(params64["running_mean"]) * scale + np.abs(params64["bias"])
     args = {
-        "x": channels_last(x), **params, "y": Out(x.size), "scratch": Out(2 * x.shape[1]),
+        "x": channels_last(x), **params, "y": Out(x.size) if y_stored else None, "affine": Out(2 * x.shape[1]),
         "pixels": g.shape[1] * g.shape[2], "channels": x.shape[1], "relu": int(relu), "eps": g.spec.eps,
     }  # fmt: skip
-    want = Want(channels_last(np.maximum(y, 0) if relu else y), tolerance(2, terms))
-    return Case("batch_norm_inference", args, {"y": want}, g.batch)
+    inverse = params64["weight"] / np.sqrt(params64["running_var"] + g.spec.eps)
+    shift = params64["bias"] - params64["running_mean"] * inverse
+    of_shift = np.abs(params64["bias"]) + np.abs(params64["running_mean"] * inverse)
+    want = {"affine": Want(np.stack([inverse, shift]), tolerance(1, np.stack([np.abs(inverse), of_shift])))}
+    if y_stored:
+        want["y"] = Want(channels_last(np.maximum(y, 0) if relu else y), tolerance(2, terms))
+    return Case("batch_norm_inference", args, want, g.batch)
 
 
-def backward(g: Norm, *, mask: bool = False, dx: bool = True) -> Case:
+def backward(g: Norm, *, relu: bool = False, dx: bool = True) -> Case:
     x, params, pixels = images(g), parameters(g), g.shape[1] * g.shape[2]
     channels = g.shape[0]
-    dy, y = floats(2, *x.shape), gate(3, *x.shape)
+    dy = floats(2, *x.shape)
     dy[:, channels:] = 0
     x64, dy64 = x[: g.batch].astype(np.float64), dy[: g.batch].astype(np.float64)
-    if mask:
-        dy64 = np.where(y[: g.batch] > 0, dy64, 0)
     s, train = statistics(g), Context(training=True)
     params64 = {n: p.astype(np.float64) for n, p in params.items()}
-    _, normal = g.spec.forward(x64, params64, train)
+    y, normal = g.spec.forward(x64, params64, train)
+    if relu:
+        dy64 = np.where(y > 0, dy64, 0)
     exact, gradients = g.spec.backward(dy64, normal, params64, train)
     scale, total = params64["weight"] * s.inverse, g.batch * pixels
-    saved = np.stack([s.mean, s.inverse, scale, params64["bias"] - s.mean * scale]).astype(np.float32)
+    affine = np.stack([scale, params64["bias"] - s.mean * scale]).astype(np.float32)
+    saved = np.stack([s.mean, s.inverse]).astype(np.float32)
     d, far = channels_last(np.abs(dy64)), np.abs(channels_last(x64)) + np.abs(s.mean)
     dbias_error = tolerance(pixels + 1, d.sum(axis=(0, 1, 2)))
     dweight_error = s.inverse * tolerance(pixels + 3, (d * far).sum(axis=(0, 1, 2)))
@@ -154,12 +159,18 @@ def backward(g: Norm, *, mask: bool = False, dx: bool = True) -> Case:
     want = {"dweight": Want(gradients["weight"], dweight_error), "dbias": Want(gradients["bias"], dbias_error)}
     if dx:
         want["dx"] = Want(channels_last(exact), dx_error)
+    else:  # what is left to whoever reads dy
+        offset = scale * (s.mean * s.inverse * gradients["weight"] - gradients["bias"]) / total
+        offset_error = b_error * np.abs(s.mean) + np.abs(scale) * dbias_error / total
+        offset_error = offset_error + 4 * EPS * (b * np.abs(s.mean * gradients["weight"]) + np.abs(offset))
+        want["coefficients"] = Want(
+            np.stack([-scale * s.inverse * gradients["weight"] / total, offset]), np.stack([b_error, offset_error])
+        )
     size = padded_channels(channels)
     args = {
-        "x": channels_last(x), "y": channels_last(y) if mask else None, "dy": channels_last(dy),
-        "weight": params["weight"], "saved": saved, "dweight": Out(size), "dbias": Out(size),
-        "dx": Out(x.size) if dx else None, "partial": Out(g.images * 2 * size), "coefficients": Out(2 * size),
-        "pixels": pixels, "channels": size,
+        "x": channels_last(x), "dy": channels_last(dy), "saved": saved, "affine": affine, "dweight": Out(size),
+        "dbias": Out(size), "dx": Out(x.size) if dx else None, "partial": Out(g.images * 2 * size),
+        "coefficients": Out(2 * size), "pixels": pixels, "channels": size, "relu": int(relu),
     }  # fmt: skip
     return Case("batch_norm_backward", args, want, g.batch)
 
@@ -171,5 +182,7 @@ for name, norm in NORMS.items():
 for name in ("channels_padded", "batch_prefix", "vectors"):
     register("batch_norm_forward", f"{name}_relu", lambda g=NORMS[name]: forward(g, relu=True))
     register("batch_norm_inference", f"{name}_relu", lambda g=NORMS[name]: inference(g, relu=True))
-    register("batch_norm_backward", f"{name}_mask", lambda g=NORMS[name]: backward(g, mask=True))
+    register("batch_norm_forward", f"{name}_y_left_out", lambda g=NORMS[name]: forward(g, relu=True, y_stored=False))
+    register("batch_norm_inference", f"{name}_y_left_out", lambda g=NORMS[name]: inference(g, y_stored=False))
+    register("batch_norm_backward", f"{name}_relu", lambda g=NORMS[name]: backward(g, relu=True))
     register("batch_norm_backward", f"{name}_no_dx", lambda g=NORMS[name]: backward(g, dx=False))

@@ -63,11 +63,32 @@ def overlap(spec: WindowPool) -> int:
     return int(np.prod([-(-k // s) for k, s in zip(spec.window, spec.strides, strict=True)]))
 
 
-def max_forward(p: Pooling, x: np.ndarray) -> Case:
+def affine_of(x: np.ndarray) -> np.ndarray:
+    """(2, S) powers of two and small multiples of them, both signs: with whole numbers x nothing is rounded."""
+    channels, random = stored(x).shape[-1], np.random.default_rng(7)
+    scale = 2.0 ** random.integers(-2, 3, channels) * random.choice([-1, 1], channels)
+    return np.stack([scale, random.integers(-8, 9, channels) / 4]).astype(np.float32)
+
+
+def normalised(x: np.ndarray, affine: np.ndarray, *, relu: bool) -> np.ndarray:
+    """What batch norm would have made of x (N, C, H, W)."""
+    scale, shift = affine[:, : x.shape[1], None, None].astype(np.float64)
+    y = x.astype(np.float64) * scale + shift
+    return np.maximum(y, 0) if relu else y
+
+
+def max_forward(p: Pooling, x: np.ndarray, *, affine: bool = False, rectify: bool = False) -> Case:
     spec = p.spec(MaxPool2d)
-    y, (code, _) = spec.forward(x[: p.batch].astype(np.float64), {}, TRAIN)
+    norm = affine_of(x)
+    if affine:
+        norm[:, x.shape[1] :] = 0
+    used = normalised(x[: p.batch], norm, relu=rectify) if affine else x[: p.batch].astype(np.float64)
+    y, (code, _) = spec.forward(used, {}, TRAIN)
     count = p.images * stored(y)[0].size
-    args = {"x": stored(x), "y": Out(count), "code": Out(count), **sizes(p, spec)}
+    args = {
+        "x": stored(x), "affine": norm if affine else None, "y": Out(count), "code": Out(count), **sizes(p, spec),
+        "rectify": int(rectify),
+    }  # fmt: skip
     codes = stored(code)  # of a padding channel: the first value inside of the window, as all are zero
     rows, columns = (np.maximum(-(np.arange(n) * s - before), 0) for n, s, before in _axes(p, spec))
     codes[..., p.shape[0] :] = (rows[:, None] * spec.window[1] + columns)[..., None]
@@ -128,12 +149,17 @@ def avg_backward(p: Pooling, *, count_padding: bool = False) -> Case:
     return Case("avg_pool_backward", args, {"dx": want}, p.batch)
 
 
-def global_forward(shape: tuple[int, int, int], images: int, batch: int) -> Case:
-    x = floats(1, images, *shape)
-    x64 = x[:batch].astype(np.float64)
+def global_forward(shape: tuple[int, int, int], images: int, batch: int, *, affine: bool = False) -> Case:
+    x = whole_numbers(images, shape) if affine else floats(1, images, *shape)
+    norm = affine_of(x)
+    x64 = normalised(x[:batch], norm, relu=True) if affine else x[:batch].astype(np.float64)
+    norm[:, shape[0] :] = 0
     y, scale = (GlobalAvgPool().forward(v, {}, TRAIN)[0][:, :, None, None] for v in (x64, np.abs(x64)))
     pixels, channels = shape[1] * shape[2], padded_channels(shape[0])
-    args = {"x": stored(x), "y": Out(images * channels), "pixels": pixels, "channels": channels}
+    args = {
+        "x": stored(x), "affine": norm if affine else None, "y": Out(images * channels), "pixels": pixels,
+        "channels": channels, "rectify": int(affine),
+    }  # fmt: skip
     want = Want(stored(y), tolerance(pixels + 1, stored(scale)))
     return Case("global_avg_pool_forward", args, {"y": want}, batch)
 
@@ -158,6 +184,10 @@ def ties(p: Pooling) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 3, (p.images, *p.shape)).astype(np.float32)
 
 
+def whole_numbers(images: int, shape: tuple[int, int, int]) -> np.ndarray:
+    return np.random.default_rng(1).integers(-20, 21, (images, *shape)).astype(np.float32)
+
+
 for name, pooling in POOLINGS.items():
     register("max_pool_forward", name, lambda p=pooling: max_forward(p, random(p)))
     register("max_pool_backward", name, lambda p=pooling: max_backward(p, random(p)))
@@ -166,6 +196,13 @@ for name, pooling in POOLINGS.items():
 for name in ("padding", "ceil_window_hangs_over_with_padding"):
     register("avg_pool_forward", f"{name}_counted", lambda p=POOLINGS[name]: avg_forward(p, count_padding=True))
     register("avg_pool_backward", f"{name}_counted", lambda p=POOLINGS[name]: avg_backward(p, count_padding=True))
+for name in ("halves", "padding", "channels_padded", "batch_prefix"):
+    pooling = POOLINGS[name]
+    for rectify in (False, True):
+        register(
+            "max_pool_forward", f"{name}_affine{'_rectified' * rectify}",
+            lambda p=pooling, r=rectify: max_forward(p, whole_numbers(p.images, p.shape), affine=True, rectify=r),
+        )  # fmt: skip
 for name in ("windows_overlap", "padding"):
     pooling = POOLINGS[name]
     register("max_pool_forward", f"{name}_first_of_ties_wins", lambda p=pooling: max_forward(p, ties(p)))
@@ -181,6 +218,7 @@ for name, given in {
     "channels_padded": ((10, 4, 4), 2, 2), "many_channels": ((72, 2, 3), 2, 2), "batch_prefix": ((16, 3, 2), 6, 4),
 }.items():  # fmt: skip
     register("global_avg_pool_forward", name, lambda g=given: global_forward(*g))
+    register("global_avg_pool_forward", f"{name}_affine", lambda g=given: global_forward(*g, affine=True))
     register("global_avg_pool_backward", name, lambda g=given: global_backward(*g))
 for name in ("halves", "windows_overlap", "padding"):
     register("max_pool_forward", f"{name}_nan", lambda p=POOLINGS[name]: max_forward(p, with_nan(p)))

@@ -13,6 +13,7 @@ import numpy as np
 import pool_cases  # noqa: F401
 import pytest
 import residual_cases  # noqa: F401
+import winograd_cases  # noqa: F401
 from kernel_case import CASES, FUSED, ISAS, Case, Guarded, Out, Want, check, compare, run
 
 from foveal.kernels import kernel_names

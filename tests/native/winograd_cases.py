@@ -1,0 +1,183 @@
+"""Winograd convolutions: what conv_cases.py computes, with fewer multiplications and larger errors.
+
+The transforms mix the values of a tile, so a small result next to a large one inherits its error: a result may be off
+by so many units in the last place (EPS) of the largest sum of magnitudes that any result is made of. `BOUNDS` is what
+winograd.inl.h states: about twice the worst that was seen.
+"""
+
+import numpy as np
+from conv_cases import Geometry, define, gradient_given, gradients, pooled, tensors, turned
+from kernel_case import EPS, Case, Out, Want, register, tolerance
+from layout import floats, gate, in_panels, stored, vector
+
+from foveal.layers import Conv2d
+
+BOUNDS = {3: (40, 20, 40), 5: (40, 20, 80)}  # by kernel size, in EPS: y, dx, dweight
+SKEW, COLUMNS = 16, 32
+s1, s2, s3 = -2 / 9, 1 / 90, 32 / 45
+KERNEL_MATRIX = {  # G: Lavin and Gray (2016), and the same construction for the points 0, ±1, ±2, ±1/2
+    3: np.array(
+        [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6],
+         [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]
+    ),
+    5: np.array(
+        [[1, 0, 0, 0, 0], [s1, s1, s1, s1, s1], [s1, -s1, s1, -s1, s1], [s2, 2 * s2, 4 * s2, 8 * s2, 16 * s2],
+         [s2, -2 * s2, 4 * s2, -8 * s2, 16 * s2], [s3, s3 / 2, s3 / 4, s3 / 8, s3 / 16],
+         [s3, -s3 / 2, s3 / 4, -s3 / 8, s3 / 16], [0, 0, 0, 0, 1]]
+    ),
+}  # fmt: skip
+
+
+def shaped(channels: int, height: int, width: int, spec: Conv2d, images: int = 2, batch: int = 2) -> Geometry:
+    return Geometry((channels, height, width), spec, images, batch)
+
+
+GEOMETRIES = {
+    "one_tile": shaped(16, 4, 4, Conv2d(16, 3, padding=1)),
+    "one_image": shaped(16, 8, 8, Conv2d(32, 3, padding=1), 1, 1),
+    "partial_tiles": shaped(16, 9, 6, Conv2d(16, 3, padding=1)),
+    "outputs_lt_tile": shaped(16, 3, 2, Conv2d(16, 3, padding=1)),
+    "no_border": shaped(16, 10, 11, Conv2d(16, 3)),
+    "uneven_border": shaped(16, 8, 7, Conv2d(16, 3, padding=(0, 2, 1, 0))),
+    "border_gt_kernel": shaped(16, 4, 5, Conv2d(16, 3, padding=5)),
+    "panel_and_a_half": shaped(32, 8, 8, Conv2d(41, 3, padding=1)),
+    "channels_padded": shaped(17, 6, 5, Conv2d(20, 3, padding=1)),
+    "channels_many": shaped(160, 4, 4, Conv2d(48, 3, padding=1)),
+    "many_blocks": shaped(16, 32, 32, Conv2d(16, 3, padding=1), 3, 3),
+    "batch_prefix": shaped(16, 8, 8, Conv2d(16, 3, padding=1), 5, 3),
+    "five_one_tile": shaped(16, 4, 4, Conv2d(16, 5, padding=2)),
+    "five_partial_tiles": shaped(16, 14, 9, Conv2d(32, 5, padding=2)),
+    "five_no_border": shaped(16, 9, 12, Conv2d(16, 5)),
+    "five_panel_and_a_half": shaped(48, 8, 8, Conv2d(48, 5, padding=2), 3, 2),
+}
+
+
+def sizes(g: Geometry) -> dict[str, int]:
+    names = ("height", "width", "channels", "top", "left", "out_height", "out_width", "filters")
+    return {**{name: g.sizes[name] for name in names}, "kernel": g.spec.kernel[0]}
+
+
+def within(g: Geometry, result: int, scale: np.ndarray) -> np.ndarray:
+    return np.full_like(scale, BOUNDS[g.spec.kernel[0]][result] * EPS * scale.max())
+
+
+def transformed(weight: np.ndarray, stored_inputs: int) -> np.ndarray:
+    """G w Gᵀ of (O, I, r, r) in float64, stored (n², panels of (I, 32))."""
+    matrix = KERNEL_MATRIX[weight.shape[2]]
+    values = matrix @ weight.astype(np.float64) @ matrix.T
+    n = len(matrix)
+    parts = [in_panels(values[:, :, i : i + 1, j : j + 1], stored_inputs) for i in range(n) for j in range(n)]
+    return np.concatenate(parts)
+
+
+def weights(outputs: int, inputs: int, kernel: int, *, turn: bool = False) -> Case:
+    """turn: of weights that were turned round, with which the result is as if only inputs and outputs had been
+    exchanged."""
+    weight = floats(1, outputs, inputs, kernel, kernel)
+    given = turned(weight) if turn else weight
+    want = transformed(weight.transpose(1, 0, 2, 3) if turn else weight, stored := g16(given.shape[1]))
+    matrix = np.abs(KERNEL_MATRIX[kernel])
+    limit = tolerance(2 * kernel + 4, float((matrix @ np.abs(weight).max(axis=(0, 1)) @ matrix.T).max()))
+    args = {
+        "weight": in_panels(given, stored), "u": Out(want.size), "inputs": stored, "outputs": g16(given.shape[0]),
+        "kernel": kernel, "turned": int(turn),
+    }  # fmt: skip
+    return Case("winograd_weights", args, {"u": Want(want, limit)})
+
+
+def g16(channels: int) -> int:
+    return -(-channels // 16) * 16
+
+
+def normalised(g: Geometry, given: str | None) -> tuple[np.ndarray, dict[str, np.ndarray | int | None]]:
+    """The input (N, C, H, W) and the arguments for it: batch norm may still have to be applied ("affine", "relu")."""
+    x = tensors(g)[0]
+    if given is None:
+        return x, {"x": stored(x), "affine": None, "rectify": 0}
+    scale, shift = floats(11, 2, g.shape[0])
+    used = x.astype(np.float64) * scale[:, None, None] + shift[:, None, None]
+    used = np.maximum(used, 0) if given == "relu" else used
+    return used, {"x": stored(x), "affine": np.stack([vector(scale), vector(shift)]), "rectify": int(given == "relu")}
+
+
+def forward(
+    g: Geometry,
+    *,
+    bias: bool = True,
+    relu: bool = False,
+    affine: str | None = None,
+    pool: bool = False,
+    block: int = 28,
+) -> Case:
+    x, given = normalised(g, affine)
+    weight, s = tensors(g)[1].astype(np.float64), sizes(g)
+    b = floats(4, g.spec.filters) if bias else np.zeros(g.spec.filters, np.float32)
+    x64, b64 = x[: g.batch].astype(np.float64), b.astype(np.float64)
+    y, scale = define(g, x64, weight, b64), define(g, np.abs(x64), np.abs(weight), np.abs(b64))
+    y, limit = np.maximum(y, 0) if relu else y, within(g, 0, scale)
+    want = pooled(y, limit) if pool else {"y": Want(stored(y), limit.max())}
+    frequencies = (s["kernel"] + 3) ** 2
+    scratch = s["channels"] + frequencies * (block * (s["channels"] + COLUMNS) + 2 * SKEW)
+    count = g.images * want["y"].values[0].size
+    args = {
+        **given, "u": transformed(weight, s["channels"]).astype(np.float32), "bias": vector(b) if bias else None,
+        "y": Out(count), "code": Out(count) if pool else None, "scratch": Out(scratch, per_thread=True), **s,
+        "relu": int(relu), "block": block, "scratch_floats": scratch,
+    }  # fmt: skip
+    return Case("winograd_forward", args, want, g.batch)
+
+
+def backward(
+    g: Geometry, *, dx: bool = True, mask: bool = False, dy: str = "plain", affine: str | None = None, images: int = 2
+) -> Case:
+    """dy: how it is given, see conv_cases.gradient_given."""
+    x, given = normalised(g, affine)
+    weight, s = tensors(g)[1].astype(np.float64), sizes(g)
+    gradient, extra = gradient_given(tensors(g)[2], dy)
+    x64, dy64 = x[: g.batch].astype(np.float64), gradient[: g.batch].astype(np.float64)
+    want_dx, dweight = gradients(g, x64, weight, dy64)
+    scale_dx, scale_dweight = gradients(g, np.abs(x64), np.abs(weight), np.abs(dy64))
+    gates = gate(5, *x.shape)
+    if mask:
+        want_dx = np.where(gates[: g.batch] > 0, want_dx, 0)
+    expected = in_panels(dweight, s["channels"])
+    want = {"dweight": Want(expected, within(g, 2, scale_dweight).max())}
+    if dx:
+        want["dx"] = Want(stored(want_dx), within(g, 1, scale_dx).max())
+    frequencies = (s["kernel"] + 3) ** 2
+    tiles = images * -(-s["out_height"] // 4) * -(-s["out_width"] // 4)
+    swapped = transformed(weight.transpose(1, 0, 2, 3), s["filters"]).astype(np.float32)
+    args = {
+        **given, **extra, "turned": swapped if dx else None, "mask": stored(gates) if mask else None,
+        "dweight": Out(expected.size), "dx": Out(g.images * stored(x)[0].size) if dx else None,
+        "v": Out(frequencies * (tiles * s["channels"] + SKEW)), "m": Out(frequencies * (tiles * s["filters"] + SKEW)),
+        "du": Out(frequencies * s["channels"] * s["filters"]),
+        "scratch": Out(2 * max(s["channels"], s["filters"]), per_thread=True), **s, "images": images,
+    }  # fmt: skip
+    return Case("winograd_backward", args, want, g.batch)
+
+
+for name, geometry in GEOMETRIES.items():
+    register("winograd_forward", name, lambda g=geometry: forward(g))
+    register("winograd_forward", f"{name}_affine_relu", lambda g=geometry: forward(g, affine="relu", bias=False))
+    register("winograd_backward", name, lambda g=geometry: backward(g))
+    register("winograd_backward", f"{name}_norm_relu", lambda g=geometry: backward(g, dy="norm_relu", affine="relu"))
+for name in ("one_tile", "partial_tiles", "panel_and_a_half", "batch_prefix", "five_one_tile", "five_partial_tiles"):
+    geometry = GEOMETRIES[name]
+    register("winograd_forward", f"{name}_relu", lambda g=geometry: forward(g, relu=True))
+    register("winograd_forward", f"{name}_affine", lambda g=geometry: forward(g, affine="linear"))
+    register("winograd_forward", f"{name}_small_blocks", lambda g=geometry: forward(g, block=1))
+    if name != "five_partial_tiles":  # there two values of a window are too close
+        register("winograd_forward", f"{name}_pool", lambda g=geometry: forward(g, pool=True, relu=True))
+    register("winograd_backward", f"{name}_mask", lambda g=geometry: backward(g, mask=True))
+    register("winograd_backward", f"{name}_no_dx", lambda g=geometry: backward(g, dx=False))
+    register("winograd_backward", f"{name}_norm", lambda g=geometry: backward(g, dy="norm", affine="linear"))
+    register("winograd_backward", f"{name}_pooled", lambda g=geometry: backward(g, dy="pooled"))
+for images in (1, 3):
+    many = shaped(16, 7, 8, Conv2d(16, 3, padding=1), 5, 4)
+    register("winograd_backward", f"{images}_images_at_a_time", lambda n=images, g=many: backward(g, images=n))
+for kernel in (3, 5):
+    for turn in (False, True):
+        edge = f"kernel_{kernel}{'_turned' * turn}"
+        register("winograd_weights", edge, lambda k=kernel, t=turn: weights(16, 16, k, turn=t))
+        register("winograd_weights", f"{edge}_panels", lambda k=kernel, t=turn: weights(80, 40, k, turn=t))
