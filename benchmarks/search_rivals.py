@@ -87,8 +87,8 @@ RUNGS: Final = {  # of foveal's search, by budget
 def foveal(table: Table, budget: float, seed: int) -> tuple[float, float]:
     """The search as it is."""
     rungs = tuple(Rung(count, 1 / divisor) for count, divisor in RUNGS[budget])
-    guess = min(math.log(10), table.start if table.tuned else math.inf)
-    search, state, cost, draw = Search(guess, rungs, seed=seed), State(), 0.0, random.Random(seed)
+    search = Search(math.log(10), rungs, seed=seed, known=table.start if table.tuned else None)
+    state, cost, draw = State(), 0.0, random.Random(seed)
     seeds: dict[str, int] = {}
     while trials := propose(search, state):
         begun, results = {r.trial.key for r in state.results}, []

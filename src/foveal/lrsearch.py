@@ -16,6 +16,9 @@ rate y is taken for a parabola whose place may drift with the horizon h and whos
 with priors on the curvature b and the drift d that say what such curves were found to be; c, the place at h = 1, has
 none. Its posterior gives the bracket, and in the end the rate. Diverged trials and those that still guess are no points
 of the parabola, but bound it: nothing above the highest rate that trained well is ever chosen.
+
+Where the training starts from weights that know much, there is no such parabola in short trials: what they spoil takes
+long to mend, so the lowest rates look best. Then one rung is all, and the rate is that from which on they spoil them.
 """
 
 import math
@@ -36,20 +39,24 @@ LOWEST, HIGHEST = 1e-5, 10.0  # rates, the range that is searched
 FURTHEST: Final = 2.0  # decades by which the range may be extended at either end
 STEP: Final = 0.75  # decades between two trials of an extension
 _LONGER: Final = 4  # times as long, where trials were too short to learn anything
+_AGAIN: Final = 5  # of these at most: they are dear
 
 # The parabola: what is known before the first score.
 _NOISE: Final = 0.06  # of y, per trial
 _CURVATURES: Final = np.geomspace(0.15, 6.0, 13)  # b, per decade²; prior: ln b normal around ln 0.9
 _CURVATURE: Final = (0.9, 0.7)
 _DRIFTS: Final = np.linspace(-0.15, 0.25, 17)  # d, decades per doubling; prior: normal
-_DRIFT: Final = (0.05, 0.06)  # trials of few steps ask for somewhat lower rates than long ones do
-_HOPELESS: Final = 3.0  # times the rung's lowest loss at half time
+_DRIFT: Final = (0.03, 0.06)  # trials of few steps ask for somewhat lower rates than long ones do
+_HOPELESS: Final = 3.0  # times the rung's lowest loss
+_SLOW: Final = 1.25  # likewise, at half time, for rates out of reach below the one that has it
 _WINDOW: Final = 0.7  # y above the rung's best from which a trial says nothing of the parabola
 _WELL: Final = 0.5  # y above the rung's best up to which a trial trained well
 _FLOOR: Final = 0.005  # added to scores before the logarithm: how many zeros an overfitted score has means little
 _REACH: Final = 1.25  # decades from the best trial, likewise
 _BEYOND: Final = 0.3  # decades beyond its points where the parabola's lowest point may lie
 _GRID: Final = 0.02  # decades
+_KNOWING: Final = 2 / 3  # of a guess: a score below it knows much
+_SPOILT: Final = 0.1  # of what is known, which is ln(guess / known): a trial that loses more has spoilt it
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,8 @@ class Search:
 
     guess: the score, a cross-entropy, of answering without looking (ln K for K equal classes). rungs: from short to
     long. low, high: the range of rates at first. seed: of the draws. one_seed: whether all trials of a rung train with
-    the same seed. Raises UsageError.
+    the same seed. known: the score of the weights that the training starts from, where that is better than a guess:
+    what does not improve on it has learnt nothing. Raises UsageError.
     """
 
     guess: float
@@ -79,9 +87,12 @@ class Search:
     high: float = HIGHEST
     seed: int = 0
     one_seed: bool = False
+    known: float | None = None
 
     def __post_init__(self) -> None:
         settle(self, "guess", real, above=0)
+        if self.known is not None:
+            settle(self, "known", real, above=0)
         for name in ("low", "high"):
             settle(self, name, real, above=0)
         settle(self, "seed", integer, 0, 2**64 - 1)
@@ -89,6 +100,11 @@ class Search:
             raise UsageError(f"the lowest rate, {self.low:g}, must lie below the highest, {self.high:g}")
         if not self.rungs:
             raise UsageError("a search needs at least one rung")
+
+    @property
+    def bar(self) -> float:
+        """The score that what has learnt something is below."""
+        return self.guess if self.known is None else min(self.guess, self.known)
 
 
 @dataclass(frozen=True)
@@ -147,6 +163,9 @@ class Best:
     reason: str
 
 
+SPOILT: Final = "no short training improved on the weights that it started from"  # a reason for weak evidence
+
+
 class NothingTrainedError(FovealError):
     """No rate in reach made the network learn anything."""
 
@@ -159,6 +178,8 @@ def propose(search: Search, state: State) -> tuple[Trial, ...]:
     if waiting := _waiting(search, state):
         return waiting
     rung = max(result.trial.rung for result in state.results)
+    if (edge := _edge(search, state)) is not None:
+        return _below(search, state, rung) if edge[0] == edge[1] == min(map(_x, state.results)) else ()
     if not _trained(search, state):
         return _beyond(search, state, rung) or _again_but_longer(search, state, rung)
     if beyond := _beyond(search, state, rung) if rung == _first(search, state) else _beside(search, state, rung):
@@ -185,6 +206,9 @@ def observe(state: State, results: Iterable[Result]) -> State:
 
 def best(search: Search, state: State) -> Best:
     """The rate to take after what has been observed. Raises NothingTrainedError if no trial learnt anything."""
+    if (edge := _edge(search, state)) is not None:
+        low, x, high = (rounded(10**x) for x in edge)
+        return Best(x, (low, high), _NOISE, 0.0, "weak", SPOILT)
     if not _trained(search, state):
         raise NothingTrainedError(_nothing(search, state))
     posterior = _posterior(search, state)
@@ -242,41 +266,52 @@ def _drawn(
 
 def _beyond(search: Search, state: State, rung: int) -> tuple[Trial, ...]:
     """Trials beyond the range, where the best of a first rung lies at its end; none where it does not, or where enough
-    has been tried. Below the range also where every trial diverged."""
+    has been tried. Below the range also where nothing was learnt and all but the lowest rate, or that too, diverged."""
     own = {r.trial.number: r for r in state.results if r.trial.rung == rung}  # the last result of each
     xs = sorted(map(_x, own.values()))
-    lower = xs[0] > math.log10(search.low) - FURTHEST
     higher = xs[-1] < math.log10(search.high) + FURTHEST
     trained = [r for r in _trained(search, state) if r.trial.rung == rung]
     top = _x(min(trained, key=_y)) if trained else None
-    lost = top is None and all(r.diverged for r in own.values())
-    if lower and (top == xs[0] or lost):
-        return _drawn(search, state, rung, xs[0] - 2 * STEP, xs[0], len(own), 2)
+    lost = top is None and all(r.diverged for r in own.values() if _x(r) > xs[0])
+    if top == xs[0] or lost:
+        return _below(search, state, rung)
     if higher and top == xs[-1]:
         return _drawn(search, state, rung, xs[-1], xs[-1] + 2 * STEP, len(own), 2)
     return ()
 
 
-def _again_but_longer(search: Search, state: State, rung: int) -> tuple[Trial, ...]:
-    """A rung over all rates that did not diverge, of longer trials than the last one, in which nothing was learnt."""
-    own = {r.trial.number: r for r in state.results if r.trial.rung == rung}
-    kept = [_x(r) for r in own.values() if not r.diverged]
-    if not kept or max(r.trial.horizon for r in own.values()) >= _longest(search):
+def _below(search: Search, state: State, rung: int) -> tuple[Trial, ...]:
+    """Two trials below all of a rung; none where enough has been tried."""
+    own = {r.trial.number: _x(r) for r in state.results if r.trial.rung == rung}
+    low = min(own.values())
+    if low <= math.log10(search.low) - FURTHEST:
         return ()
-    return _drawn(search, state, rung + 1, min(kept) - STEP / 2, max(kept) + STEP / 2)
+    return _drawn(search, state, rung, low - 2 * STEP, low, len(own), 2)
+
+
+def _again_but_longer(search: Search, state: State, rung: int) -> tuple[Trial, ...]:
+    """A rung of longer trials than the last one, in which nothing was learnt: over the rates that came to their end
+    with a score that is not hopeless, about as many as these."""
+    own = [r for r in state.results if r.trial.rung == rung]
+    least = min((r.score for r in own if r.score is not None), default=math.inf)
+    kept = [_x(r) for r in own if r.score is not None and r.score <= _HOPELESS * least]
+    if not kept or max(r.trial.horizon for r in own) >= _longest(search):
+        return ()
+    count = min(max(len(kept), 3), _AGAIN)
+    return _drawn(search, state, rung + 1, min(kept) - STEP / 2, max(kept) + STEP / 2, count=count)
 
 
 def _beside(search: Search, state: State, rung: int) -> tuple[Trial, ...]:
-    """Two trials beside those of a later rung, once, where its best one is the lowest or the highest of them."""
+    """A trial beside those of a later rung, once, where its best one is the lowest or the highest of them."""
     own = {r.trial.number: r for r in state.results if r.trial.rung == rung}
     trained = [r for r in own.values() if r.score is not None]
     if len(own) > _spec(search, state, rung).trials or len(own) < 2 or not trained:
         return ()
     xs, best_x = sorted(map(_x, own.values())), _x(min(trained, key=_y))
-    gap = 2 * (xs[-1] - xs[0]) / (len(xs) - 1)
+    gap = 2 * (xs[-1] - xs[0]) / (len(xs) - 1)  # its place lies around the middle of it: as far off as they are apart
     if best_x == xs[0]:
-        return _drawn(search, state, rung, xs[0] - gap, xs[0], len(own), 2)
-    return _drawn(search, state, rung, xs[-1], xs[-1] + gap, len(own), 2) if best_x == xs[-1] else ()
+        return _drawn(search, state, rung, xs[0] - gap, xs[0], len(own), 1)
+    return _drawn(search, state, rung, xs[-1], xs[-1] + gap, len(own), 1) if best_x == xs[-1] else ()
 
 
 # ---- judging trials
@@ -292,16 +327,21 @@ def _y(result: Result) -> float:
 
 def _waiting(search: Search, state: State) -> tuple[Trial, ...]:
     """Trials of which the first half was run, not the second, and that are not hopeless: no better than a guess, and
-    much worse than another one of their rung."""
+    either much worse than another one of their rung, or worse than one whose rate is so much higher that they would be
+    no points of the parabola beside it."""
     done = {r.trial.key for r in state.results if r.half == 2}
     begun = [r for r in state.results if r.half == 1]
-    lowest: dict[int, float] = {}
+    least: dict[int, tuple[float, float]] = {}  # of each rung: loss, and where
     for r in begun:
-        lowest[r.trial.rung] = min(lowest.get(r.trial.rung, math.inf), math.inf if r.loss is None else r.loss)
-    hopeless = {
-        r.trial.key for r in begun if r.loss is None or r.loss > max(search.guess, _HOPELESS * lowest[r.trial.rung])
-    }
-    return tuple(r.trial for r in begun if r.trial.key not in done | hopeless)
+        loss = math.inf if r.loss is None else r.loss
+        least[r.trial.rung] = min(least.get(r.trial.rung, (math.inf, 0.0)), (loss, _x(r)))
+
+    def hopeless(r: Result) -> bool:
+        lowest, place = least[r.trial.rung]
+        slow = search.known is None and _x(r) < place - _REACH  # weights that know something do not begin slowly
+        return r.loss is None or r.loss > max(search.bar, (_SLOW if slow else _HOPELESS) * lowest)
+
+    return tuple(r.trial for r in begun if r.trial.key not in done and not hopeless(r))
 
 
 def _trained(search: Search, state: State) -> list[Result]:
@@ -310,7 +350,7 @@ def _trained(search: Search, state: State) -> list[Result]:
     start = {r.trial.key: r.start for r in state.results if r.half == 1 and r.start is not None}
 
     def learnt(score: float, began: float) -> bool:
-        return score < 0.98 * search.guess or 1.02 * search.guess < score < 0.5 * began
+        return score < 0.98 * search.bar or 1.02 * search.bar < score < 0.5 * began
 
     return [r for r in state.results if r.score is not None and learnt(r.score, start.get(r.trial.key, 0.0))]
 
@@ -322,6 +362,25 @@ def _well_trained(search: Search, state: State) -> list[Result]:
     for r in trained:
         least[r.trial.rung] = min(least.get(r.trial.rung, math.inf), _y(r))
     return [r for r in trained if _y(r) <= least[r.trial.rung] + _WELL]
+
+
+def _edge(search: Search, state: State) -> tuple[float, float, float] | None:
+    """Where trials begin to spoil weights that know much, between the rates tried below and above it; None where the
+    weights do not, or where a trial improves them by as much."""
+    scored = [r.score for r in state.results if r.score is not None]
+    if search.known is None or search.known > _KNOWING * search.guess or not scored:
+        return None
+    change = _SPOILT * math.log(search.guess / search.known)
+    if min(scored) < search.known * math.exp(-change):
+        return None
+    limit = math.log(search.known * math.exp(change) + _FLOOR)
+    tried = sorted((_x(r), _y(r)) for r in {r.trial.key: r for r in state.results}.values())
+    first = next((k for k, (_, y) in enumerate(tried) if y > limit), len(tried))
+    if first in {0, len(tried)}:
+        x = tried[min(first, len(tried) - 1)][0]
+        return x, x, x
+    (low, y), (high, spoilt) = tried[first - 1], tried[first]
+    return low, low + (high - low) * (limit - y) / (spoilt - y), high
 
 
 @dataclass(frozen=True)

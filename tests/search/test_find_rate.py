@@ -339,15 +339,15 @@ def test_weights_that_know_something_are_to_be_improved(digits: Dataset, tmp_pat
 
 
 def test_weights_that_nothing_improves_are_spoilt_least_and_it_says_so() -> None:
-    search, state = Search(0.1), State()  # 0.1: what they score themselves
+    search, state = Search(GUESS, known=1.8), State()
     for half in (1, 2):
         trials = propose(Search(GUESS), state)
         assert {t.rung for t in trials} == {0}
-        scores = {t.key: 0.2 + 0.05 * abs(math.log10(t.lr) + 4) for t in trials}
+        scores = {t.key: 1.9 + 0.05 * abs(math.log10(t.lr) + 4) for t in trials}
         state = observe(state, [Result(t, half, scores[t.key], scores[t.key] if half == 2 else None) for t in trials])
-    answer = search_run._answer(search, state, GUESS)
+    answer = search_run._answer(search, state)
     assert answer.evidence == "weak"
     assert answer.reason == "no short training improved on the weights that it started from"
     assert 1e-5 < answer.lr < 1e-3
     with pytest.raises(NothingTrainedError):
-        search_run._answer(search, state, search.guess)
+        search_run._answer(dataclasses.replace(search, guess=1.8, known=None), state)

@@ -9,6 +9,7 @@ import pytest
 
 from foveal.errors import UsageError
 from foveal.lrsearch import (
+    SPOILT,
     Best,
     NothingTrainedError,
     Result,
@@ -27,7 +28,7 @@ GUESS = math.log(10)
 Curve = Callable[[float, float], float | None]  # (log10 of the rate, horizon) → score, None: diverged
 
 
-def valley(centre: float, curvature: float = 0.9, drift: float = 0.05, cliff: float = 0.6, floor: float = 0.5) -> Curve:
+def valley(centre: float, curvature: float = 0.9, drift: float = 0.03, cliff: float = 0.6, floor: float = 0.5) -> Curve:
     """A parabola in ln(score) whose place at the full horizon is the centre; it drifts as such curves usually do. Above
     the cliff the network only guesses, and half a decade further it diverges."""
 
@@ -89,7 +90,7 @@ def test_the_range_extends_where_the_best_lies_at_its_edge(centre: float) -> Non
 
 def test_a_plateau_is_answered_from_its_middle() -> None:
     def plateau(x: float, horizon: float) -> float:
-        away = abs(x + 2 - 0.05 * math.log2(horizon))
+        away = abs(x + 2 - 0.03 * math.log2(horizon))
         return 0.6 if away < 1 else min(GUESS, 0.6 * math.exp(2 * (away - 1)))
 
     answers = sorted(math.log10(found(plateau, 0.02, seed).lr) for seed in range(20))
@@ -137,12 +138,66 @@ def test_trials_too_short_to_learn_anything_are_made_again_longer() -> None:
     assert abs(math.log10(best(search, state).lr) + 2) < 0.3
     horizons = [max(r.trial.horizon for r in state.results if r.trial.rung == k) for k in (0, 1, 2)]
     assert horizons == [1 / 32, 1 / 8, 1 / 8]
-    assert [sum(r.trial.rung == k and r.half == 1 for r in state.results) for k in (0, 1)] == [8, 8]
+    assert [sum(r.trial.rung == k and r.half == 1 for r in state.results) for k in (0, 1)] == [8, 5]
 
 
 def test_a_network_that_never_learns_costs_a_bounded_search() -> None:
     _, state = searched(lambda x, h: GUESS)
     assert sum(r.trial.horizon / 2 for r in state.results) < 3.5
+
+
+def spoilt(edge: float) -> Curve:
+    """Weights that score 0.5: short trials spoil them by the more the higher the rate, by a tenth of ln(guess / 0.5) at
+    the edge."""
+    tenth = math.expm1(0.1 * math.log(GUESS / 0.5))
+
+    def curve(x: float, horizon: float) -> float | None:
+        return None if x > edge + 2 else min(GUESS, 0.5 * (1 + tenth * 10 ** (2 * (x - edge))))
+
+    return curve
+
+
+@pytest.mark.parametrize("edge", [-4.5, -3, -1.6])
+def test_from_weights_that_know_much_the_answer_is_where_trials_begin_to_spoil_them(edge: float) -> None:
+    for seed in range(20):
+        search, state = searched(spoilt(edge), 0.01, seed, Search(GUESS, seed=seed, known=0.5))
+        answer = best(search, state)
+        assert edge - 0.5 < math.log10(answer.lr) < edge + 0.1
+        assert answer.bracket[0] <= answer.lr <= answer.bracket[1]
+        assert (answer.evidence, answer.reason) == ("weak", SPOILT)
+        assert {r.trial.rung for r in state.results} == {0}
+
+
+def test_where_the_lowest_rate_spoils_them_the_range_goes_on_below() -> None:
+    search = Search(GUESS, known=0.5)
+    assert abs(math.log10(found(spoilt(-5.8), search=search).lr) + 5.8) < 0.5
+    state = searched(spoilt(-9), search=search)[1]
+    assert len({r.trial.key for r in state.results}) <= 8 + 3 * 2
+
+
+def test_weights_that_short_trials_improve_are_searched_for_as_others_are() -> None:
+    for known in (1.0, 2.0):  # of the best trial of 1/32: 0.6
+        search, state = searched(valley(-2, floor=0.3), 0.03, search=Search(GUESS, known=known))
+        assert abs(math.log10(best(search, state).lr) + 2) < 0.3
+        assert {r.trial.rung for r in state.results} == {0, 1}
+
+
+def test_slow_trials_far_below_a_better_one_are_dropped_at_half_time() -> None:
+    def from_above_a_guess(x: float, horizon: float) -> float:
+        return min(3.5, 0.6 * math.exp(0.5 * (x + 1) ** 2))
+
+    _, state = searched(from_above_a_guess)
+    seconds = {r.trial.key for r in state.results if r.half == 2}
+    lower = {r.trial.lr: r.trial.key in seconds for r in state.results if r.trial.rung == 0 and r.trial.lr < 0.1}
+    assert [ended for _, ended in sorted(lower.items())] == [False, False, False, True, True]
+
+
+def test_at_most_one_trial_is_added_beside_a_later_rung() -> None:
+    counts = set()
+    for seed in range(20):
+        _, state = searched(valley(-2), 0.05, seed)
+        counts.add(sum(r.trial.rung == 1 and r.half == 1 for r in state.results))
+    assert counts == {3, 4}
 
 
 def test_where_all_rates_are_equal_the_evidence_is_weak() -> None:
@@ -248,6 +303,7 @@ def test_no_trial_shorter_than_asked() -> None:
         ({"low": 0.0}, "above 0"),
         ({"rungs": ()}, "at least one rung"),
         ({"guess": 0.0}, "above 0"),
+        ({"known": 0.0}, "above 0"),
         ({"seed": -1}, "seed"),
     ],
 )

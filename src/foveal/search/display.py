@@ -114,7 +114,8 @@ def _rung_line(results: Sequence[Result], following: Sequence[Trial]) -> str:
         else:
             parts += [f"{r.trial.lr:.2g} → {r.score:.3g}{' (best)' if r.score == least else ''}" for r in group]
     rates = sorted(t.lr for t in following)
-    then = f"; next {rates[0]:.2g} to {rates[-1]:.2g}" if rates else ""
+    ends = dict.fromkeys(f"{lr:.2g}" for lr in (*rates[:1], *rates[-1:]))
+    then = f"; next {' to '.join(ends)}" if ends else ""
     return f"trials of {share(results[0].trial.horizon)} of a training, rate → loss: {', '.join(parts)}{then}"
 
 

@@ -15,7 +15,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from foveal.errors import RunError
-from foveal.lrsearch import Best, NothingTrainedError, Result, Search, State, Trial, best, longer, observe, propose
+from foveal.lrsearch import (
+    SPOILT,
+    Best,
+    NothingTrainedError,
+    Result,
+    Search,
+    State,
+    Trial,
+    best,
+    longer,
+    observe,
+    propose,
+)  # fmt: skip
 from foveal.run.folder import RunFolder
 from foveal.search.data import SharedData, with_held_out
 from foveal.search.trials import Half, Job, PlanState, TrialStoppedError, run_half, scoring
@@ -108,7 +120,7 @@ def find_rate(
             state = runner.run(lambda: request.requested)
         finally:
             runner.close()
-    answer = _answer(search, state, job.guess)
+    answer = _answer(search, state)
     seconds = runner.seconds_before + clock() - begun
     found = Found(answer, runner.passes / full_passes(session), seconds, tuple(runner.records()))
     for listener in listeners:
@@ -117,26 +129,24 @@ def find_rate(
 
 
 def from_its_start(search: Search, job: Job) -> tuple[Search, int]:
-    """(the search, images scored) for weights that know something already: what is no better than they are has learnt
-    nothing. In very short trainings that is so at every rate that changes anything; those trials are made longer."""
+    """(the search, images scored) for weights that know something already."""
     begun = job.session(Trial(0, 0, 1.0, 1.0, job.settings.seed))
     index = scoring(job, 0)
     score = begun.validate(index)
     if score is None or not score.loss > 0:
         return search, len(index)
-    return dataclasses.replace(search, guess=min(search.guess, score.loss)), len(index)
+    return dataclasses.replace(search, known=score.loss if score.loss < search.guess else None), len(index)
 
 
-def _answer(search: Search, state: State, guess: float) -> Best:
+def _answer(search: Search, state: State) -> Best:
     """The rate to take. Where nothing improved on weights that the training starts from, what spoilt them least."""
     try:
         return best(search, state)
     except NothingTrainedError:
-        if search.guess == guess:
+        if search.known is None:
             raise
-    answer = best(dataclasses.replace(search, guess=guess), state)
-    reason = "no short training improved on the weights that it started from"
-    return dataclasses.replace(answer, evidence="weak", reason=reason)
+    answer = best(dataclasses.replace(search, known=None), state)
+    return dataclasses.replace(answer, evidence="weak", reason=SPOILT)
 
 
 def full_passes(session: Session) -> int:
