@@ -47,7 +47,23 @@ def cases() -> dict[str, Case]:
         "mlp": (grey, 128),
     }
     found = [Case(name, build(name, 10, input_shape=shape), shape, batch) for name, (shape, batch) in settings.items()]
+    found.append(Case("depthwise", depthwise(10), colour, 64))
     return {case.name: case for case in found}
+
+
+def depthwise(classes: int) -> Sequential:
+    """As Howard et al. 2017 (MobileNet), for small images: a 3×3 convolution of 32 filters, then five blocks of a
+    depthwise 3×3 and a 1×1 convolution, each with batch norm and ReLU; widths 64, 128, 128, 256, 256, strides 1, 2, 1,
+    2, 1; the mean over pixels, and a dense layer."""
+
+    def block(inputs: int, filters: int, stride: int) -> list[Layer]:
+        spatial = Conv2d(inputs, 3, stride, padding=1, bias=False, groups=inputs)
+        return [spatial, BatchNorm(), ReLU(), Conv2d(filters, 1, bias=False), BatchNorm(), ReLU()]
+
+    layers: list[Layer] = [Conv2d(32, 3, padding=1, bias=False), BatchNorm(), ReLU()]
+    for inputs, filters, stride in ((32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1)):
+        layers += block(inputs, filters, stride)
+    return Sequential(*layers, GlobalAvgPool(), Dense(classes))
 
 
 def torch_network(net: Sequential, shape: tuple[int, ...]) -> Any:
@@ -73,6 +89,7 @@ def torch_network(net: Sequential, shape: tuple[int, ...]) -> Any:
                 (top, bottom, left, right), _ = layer.geometry(shape)
                 assert (top, left) == (bottom, right)
                 args = {"stride": layer.stride, "padding": (top, left), "bias": layer.bias}
+                args |= {"dilation": layer.dilation, "groups": layer.groups}
                 return nn.Conv2d(shape[0], layer.filters, layer.kernel_size, **args)
             case Dense():
                 return nn.Linear(shape[0], layer.units, bias=layer.bias)

@@ -15,6 +15,7 @@
 #include "clip.inl.h"
 #include "conv.inl.h"
 #include "dense.inl.h"
+#include "depthwise.inl.h"
 #include "dropout.inl.h"
 #include "loss.inl.h"
 #include "optim.inl.h"

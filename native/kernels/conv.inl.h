@@ -1,5 +1,6 @@
 // Convolution as an implicit matrix product, NHWC: a tile's rows are neighbouring output pixels of one image row, its
-// reduction runs over (kernel row, kernel column and channel); nothing is unfolded. Borders of zeros are written into a
+// reduction runs over (kernel row, kernel column and channel), with dilation or groups over each kernel row in turn;
+// nothing is unfolded. Borders of zeros are written into a
 // scratch copy of the image rows at hand, which stays in cache.
 namespace foveal {
 namespace FOVEAL_TARGET {
@@ -8,25 +9,44 @@ namespace {
 FOVEAL_INLINE void copy_floats(float* to, const float* from, int64_t count) { __builtin_memcpy(to, from, count * 4); }
 FOVEAL_INLINE void zero_floats(float* to, int64_t count) { __builtin_memset(to, 0, count * 4); }
 
-// rows: (height, width, channels) with its zeros in place; y: `out_height` rows of `out_width` pixels.
+// rows: (height, width, channels) with its zeros in place; y: `out_height` rows of `out_width` pixels. In each of
+// `blocks` parts of the channels and filters a convolution of its own.
 struct ConvRows {
-  int64_t width, channels, kernel_height, kernel_width, stride_y, stride_x, out_height, out_width, filters;
+  int64_t width, channels, kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, blocks, out_height,
+      out_width, filters;
 };
 
 void conv_rows(const ConvRows& g, const float* rows, const float* panels, float* y, const TileC& epilogue) {
-  const int64_t row = g.width * g.channels, span = g.kernel_width * g.channels, depth = g.kernel_height * span;
-  for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
-    TileB b = panel_columns(panels, depth, n, g.filters);
-    b.outer = span * b.row;
+  const int64_t inputs = g.channels / g.blocks, outputs = g.filters / g.blocks, tiles = ceil_div(outputs, TILE_COLUMNS);
+  const int64_t span = g.kernel_width * inputs, depth = g.kernel_height * span;
+  const int64_t row = g.width * g.channels, next = g.dilation_y * row, step = g.stride_x * g.channels;
+  const bool whole = g.dilation_x == 1 && g.blocks == 1;  // a kernel row is one run of floats
+  for (int64_t t = 0; t < g.blocks * tiles; ++t) {
+    const int64_t block = t / tiles, n = t % tiles * TILE_COLUMNS, columns = tile_columns(n, outputs);
+    TileB b = panel_columns(panels + block * depth * outputs, depth, n, outputs);
     for (int64_t r = 0; r < g.out_height; ++r) {
-      const int64_t at = r * g.out_width * g.filters + n;
+      const int64_t filter = block * outputs + n, at = r * g.out_width * g.filters + filter;
+      const float* const from = rows + r * g.stride_y * row + block * inputs;
       TileC c = epilogue;
       c.data = y + at;
       c.row = g.filters;
-      if (epilogue.bias != nullptr) c.bias = epilogue.bias + n;
+      if (epilogue.bias != nullptr) c.bias = epilogue.bias + filter;
       if (epilogue.mask != nullptr) c.mask = epilogue.mask + at;
-      tile_rows({rows + r * g.stride_y * row, g.stride_x * g.channels, 1, row}, b, {g.kernel_height, span}, c,
-                g.out_width, tile_columns(n, g.filters));
+      if (whole) {
+        b.outer = span * b.row;
+        tile_rows({from, step, 1, next}, b, {g.kernel_height, span}, c, g.out_width, columns);
+        continue;
+      }
+      for (int64_t ky = 0; ky < g.kernel_height; ++ky) {
+        const bool last = ky + 1 == g.kernel_height;
+        c.resume = ky > 0;
+        c.relu = last && epilogue.relu;
+        c.mask = last && epilogue.mask != nullptr ? epilogue.mask + at : nullptr;
+        c.streams = last && epilogue.streams && ky == 0;  // what comes back is not sent past the caches
+        tile_rows({from + ky * next, step, 1, g.dilation_x * g.channels},
+                  {b.data + ky * span * b.row, b.row, inputs * b.row}, {g.kernel_width, inputs}, c, g.out_width,
+                  columns);
+      }
     }
   }
 }
@@ -50,8 +70,9 @@ void pool_pair(const float* pair, int64_t width, int64_t channels, float* y, uin
 }
 
 void conv2d_forward(const conv2d_forward_args& a, const Run& run) {
-  const int64_t right = (a.out_width - 1) * a.stride_x + a.kernel_width - a.left - a.width;
-  const int64_t bottom = (a.out_height - 1) * a.stride_y + a.kernel_height - a.top - a.height;
+  const int64_t extent_y = (a.kernel_height - 1) * a.dilation_y + 1, extent_x = (a.kernel_width - 1) * a.dilation_x + 1;
+  const int64_t right = (a.out_width - 1) * a.stride_x + extent_x - a.left - a.width;
+  const int64_t bottom = (a.out_height - 1) * a.stride_y + extent_y - a.top - a.height;
   const bool copies = a.top > 0 || a.left > 0 || right > 0 || bottom > 0;
   int64_t band = band_rows(run, a.band, a.out_height);
   if (a.code != nullptr) band = most(2, band / 2 * 2);
@@ -61,7 +82,7 @@ void conv2d_forward(const conv2d_forward_args& a, const Run& run) {
   each(run, run.batch * bands, [&](int64_t item, int thread) {
     const int64_t n = item / bands, y0 = item % bands * band, out_rows = least(band, a.out_height - y0);
     const float* const image = a.x + n * a.height * a.width * a.channels;
-    const int64_t first = y0 * a.stride_y - a.top, count = (out_rows - 1) * a.stride_y + a.kernel_height;
+    const int64_t first = y0 * a.stride_y - a.top, count = (out_rows - 1) * a.stride_y + extent_y;
     const float* rows = image + first * a.width * a.channels;
     if (copies) {
       float* const scratch = a.scratch + thread * a.scratch_floats;
@@ -77,8 +98,8 @@ void conv2d_forward(const conv2d_forward_args& a, const Run& run) {
       }
       rows = scratch;
     }
-    ConvRows g{wide,       a.channels, a.kernel_height, a.kernel_width, a.stride_y,
-               a.stride_x, out_rows,   a.out_width,     a.filters};
+    ConvRows g{wide,         a.channels,   a.kernel_height, a.kernel_width, a.stride_y,  a.stride_x,
+               a.dilation_y, a.dilation_x, a.blocks,        out_rows,       a.out_width, a.filters};
     const TileC epilogue{nullptr, 0, a.bias, false, a.relu != 0, nullptr, streams};
     if (a.code == nullptr) {
       conv_rows(g, rows, a.weight, a.y + (n * a.out_height + y0) * a.out_width * a.filters, epilogue);
@@ -98,13 +119,13 @@ void conv2d_forward(const conv2d_forward_args& a, const Run& run) {
 // dx is the convolution of dy, spread out by the stride and bordered with zeros, with the turned weights.
 void conv2d_backward_data(const conv2d_backward_data_args& a, const Run& run) {
   const int64_t band = band_rows(run, a.band, a.height), bands = ceil_div(a.height, band);
-  const int64_t above = a.kernel_height - 1 - a.top, before = a.kernel_width - 1 - a.left;
-  const int64_t wide = a.width + a.kernel_width - 1;
+  const int64_t beyond_y = (a.kernel_height - 1) * a.dilation_y, beyond_x = (a.kernel_width - 1) * a.dilation_x;
+  const int64_t above = beyond_y - a.top, before = beyond_x - a.left, wide = a.width + beyond_x;
   each(run, run.batch * bands, [&](int64_t item, int thread) {
     const int64_t n = item / bands, y0 = item % bands * band, out_rows = least(band, a.height - y0);
     const float* const dy = a.dy + n * a.out_height * a.out_width * a.filters;
     float* const scratch = a.scratch + thread * a.scratch_floats;
-    for (int64_t r = 0; r < out_rows + a.kernel_height - 1; ++r) {
+    for (int64_t r = 0; r < out_rows + beyond_y; ++r) {
       float* const to = scratch + r * wide * a.filters;
       zero_floats(to, wide * a.filters);
       const int64_t at = y0 + r - above, from = at / a.stride_y;
@@ -116,8 +137,10 @@ void conv2d_backward_data(const conv2d_backward_data_args& a, const Run& run) {
       }
     }
     const int64_t at = (n * a.height + y0) * a.width * a.channels;
-    conv_rows({wide, a.filters, a.kernel_height, a.kernel_width, 1, 1, out_rows, a.width, a.channels}, scratch,
-              a.turned, a.dx + at, {nullptr, 0, nullptr, false, false, a.mask == nullptr ? nullptr : a.mask + at});
+    conv_rows({wide, a.filters, a.kernel_height, a.kernel_width, 1, 1, a.dilation_y, a.dilation_x, a.blocks, out_rows,
+               a.width, a.channels},
+              scratch, a.turned, a.dx + at,
+              {nullptr, 0, nullptr, false, false, a.mask == nullptr ? nullptr : a.mask + at});
   });
 }
 
@@ -135,30 +158,34 @@ FOVEAL_INLINE Valid valid_outputs(int64_t tap, int64_t before, int64_t stride, i
 // tiles and passes over the images, so that no partial sums are ever combined. Without padding a whole kernel row
 // (columns and channels) is one run of neighbouring floats, which is what makes 1 and 3 channels worth a tile.
 void conv2d_backward_weights(const conv2d_backward_weights_args& a, const Run& run) {
-  const bool inside = a.top == 0 && a.left == 0 && (a.out_width - 1) * a.stride_x + a.kernel_width <= a.width &&
-                      (a.out_height - 1) * a.stride_y + a.kernel_height <= a.height;
-  const int64_t taps_x = inside ? 1 : a.kernel_width, span = inside ? a.kernel_width * a.channels : a.channels;
-  const int64_t chunks = ceil_div(span, ROW_CHUNK), columns = ceil_div(a.filters, TILE_COLUMNS);
-  const int64_t tiles = a.kernel_height * taps_x * columns * chunks;
-  const int64_t depth = a.kernel_height * a.kernel_width * a.channels;
+  const bool runs = a.top == 0 && a.left == 0 && a.dilation_y == 1 && a.dilation_x == 1 && a.blocks == 1 &&
+                    (a.out_width - 1) * a.stride_x + a.kernel_width <= a.width &&
+                    (a.out_height - 1) * a.stride_y + a.kernel_height <= a.height;
+  const int64_t inputs = a.channels / a.blocks, outputs = a.filters / a.blocks;
+  const int64_t taps_x = runs ? 1 : a.kernel_width, span = runs ? a.kernel_width * inputs : inputs;
+  const int64_t chunks = ceil_div(span, ROW_CHUNK), columns = ceil_div(outputs, TILE_COLUMNS);
+  const int64_t taps = a.kernel_height * taps_x, tiles = a.blocks * taps * columns * chunks;
+  const int64_t depth = a.kernel_height * a.kernel_width * inputs;
   each_share(run, tiles, [&](int64_t begin, int64_t end) {
     for (int64_t image = 0; image < run.batch; ++image) {
       const float* const x = a.x + image * a.height * a.width * a.channels;
       const float* const dy = a.dy + image * a.out_height * a.out_width * a.filters;
       for (int64_t t = begin; t < end; ++t) {
-        const int64_t chunk = t % chunks, n = t / chunks % columns * TILE_COLUMNS, tap = t / chunks / columns;
-        const int64_t ky = tap / taps_x, kx = tap % taps_x, m = chunk * ROW_CHUNK;
-        const Valid vy = valid_outputs(ky, a.top, a.stride_y, a.height, a.out_height);
-        const Valid vx = inside ? Valid{0, a.out_width} : valid_outputs(kx, a.left, a.stride_x, a.width, a.out_width);
-        const TileB at = panel_columns(a.dweight, depth, n, a.filters);
-        const int64_t to = (ky * a.kernel_width + kx) * a.channels + m;
-        const int64_t from_y = vy.begin * a.stride_y + ky - a.top, from_x = vx.begin * a.stride_x + kx - a.left;
+        const int64_t m = t % chunks * ROW_CHUNK, n = t / chunks % columns * TILE_COLUMNS;
+        const int64_t tap = t / chunks / columns % taps, block = t / chunks / columns / taps;
+        const int64_t ky = tap / taps_x, kx = tap % taps_x, down = ky * a.dilation_y, across = kx * a.dilation_x;
+        const Valid vy = valid_outputs(down, a.top, a.stride_y, a.height, a.out_height);
+        const Valid vx = runs ? Valid{0, a.out_width} : valid_outputs(across, a.left, a.stride_x, a.width, a.out_width);
+        const TileB at = panel_columns(a.dweight + block * depth * outputs, depth, n, outputs);
+        const int64_t to = ((ky * a.kernel_width + kx) * inputs + m) * at.row + (at.data - a.dweight);
+        const int64_t from_y = vy.begin * a.stride_y + down - a.top, from_x = vx.begin * a.stride_x + across - a.left;
+        const int64_t channel = block * inputs + m, filter = block * outputs + n;
         const Reduction k{most(0, vy.end - vy.begin), most(0, vx.end - vx.begin)};
-        tile_rows({x + (from_y * a.width + from_x) * a.channels + m, 1, a.stride_x * a.channels,
+        tile_rows({x + (from_y * a.width + from_x) * a.channels + channel, 1, a.stride_x * a.channels,
                    a.stride_y * a.width * a.channels},
-                  {dy + (vy.begin * a.out_width + vx.begin) * a.filters + n, a.filters, a.out_width * a.filters}, k,
-                  {const_cast<float*>(at.data) + to * at.row, at.row, nullptr, image > 0, false, nullptr},
-                  least(ROW_CHUNK, span - m), tile_columns(n, a.filters));
+                  {dy + (vy.begin * a.out_width + vx.begin) * a.filters + filter, a.filters, a.out_width * a.filters},
+                  k, {a.dweight + to, at.row, nullptr, image > 0, false, a.mask == nullptr ? nullptr : a.mask + to},
+                  least(ROW_CHUNK, span - m), tile_columns(n, outputs));
       }
     }
   });

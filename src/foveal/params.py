@@ -66,12 +66,13 @@ class ParamSlot:
 class Storage:
     """The order in which a slot is stored: `size` floats, `index` (logical shape) → position; the rest is zero.
 
-    panels: in panels of outputs side by side, as the kernels of dense layers and convolutions have their weights.
+    panels: so many equal sets of panels of outputs side by side, as the kernels of dense layers and convolutions have
+    their weights.
     """
 
     size: int
     index: NDArray[np.int64]
-    panels: bool = False
+    panels: int = 0
 
 
 def plain_storage(shape: tuple[int, ...]) -> Storage:

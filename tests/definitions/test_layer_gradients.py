@@ -46,6 +46,13 @@ CONVOLUTIONS = {
     "one_row": (Conv2d(2, 3, padding=1), (1, 2, 1, 6)),
     "no_bias": (Conv2d(2, 3, padding=1, bias=False), (2, 2, 3, 3)),
     "single_channel_and_filter": (Conv2d(1, 3), (1, 1, 4, 4)),
+    "dilated": (Conv2d(2, 3, padding=2, dilation=2), (1, 2, 5, 4)),
+    "dilated_unevenly_strided": (Conv2d(2, (2, 3), (2, 1), (1, 0, 2, 1), dilation=(3, 2)), (1, 2, 5, 6)),
+    "dilated_same": (Conv2d(1, 3, stride=2, padding="same", dilation=2), (1, 1, 4, 5)),
+    "groups": (Conv2d(4, 3, padding=1, groups=2), (2, 6, 3, 4)),
+    "groups_with_more_filters": (Conv2d(6, 2, groups=3), (1, 3, 3, 4)),
+    "depthwise": (Conv2d(3, 3, stride=2, padding=1, groups=3), (2, 3, 4, 5)),
+    "depthwise_dilated": (Conv2d(2, 2, padding="same", dilation=2, groups=2), (1, 2, 4, 3)),
 }
 
 MAXIMA = {

@@ -51,8 +51,11 @@ def test_convolution_does_not_flip_the_kernel() -> None:
         (Conv2d(2, (2, 3), stride=(2, 1), padding=(1, 0, 2, 1)), (1, 3, 5, 4)),
         (Conv2d(2, 2, stride=3), (2, 2, 7, 8)),
         (Conv2d(2, 5, padding="same"), (1, 2, 2, 3)),
+        (Conv2d(2, (2, 3), stride=(2, 1), padding=(1, 0, 2, 1), dilation=(3, 2)), (1, 3, 5, 4)),
+        (Conv2d(6, 2, stride=2, groups=2), (2, 4, 5, 4)),
+        (Conv2d(6, 3, padding="same", dilation=2, groups=3), (1, 3, 4, 5)),
     ],
-    ids=["same", "uneven", "stride_leaves_a_rest", "kernel_larger_than_image"],
+    ids=["same", "uneven", "stride_leaves_a_rest", "kernel_larger_than_image", "dilated", "groups", "multiplied"],
 )
 def test_convolution_is_the_sum_in_its_docstring(layer: Conv2d, shape: tuple[int, ...]) -> None:
     x, params = np.random.default_rng(0).standard_normal(shape), draw_params(layer, shape[1:])
@@ -60,12 +63,38 @@ def test_convolution_is_the_sum_in_its_docstring(layer: Conv2d, shape: tuple[int
     expected = np.zeros((shape[0], layer.filters, rows, columns))
     for n, o, y, c in np.ndindex(expected.shape):
         total = params["bias"][o]
-        for i, kh, kw in np.ndindex(shape[1], *layer.kernel):
-            h, w = y * layer.strides[0] + kh - top, c * layer.strides[1] + kw - left
+        seen = shape[1] // layer.groups
+        first = o // (layer.filters // layer.groups) * seen
+        for i, kh, kw in np.ndindex(seen, *layer.kernel):
+            h = y * layer.strides[0] + kh * layer.dilations[0] - top
+            w = c * layer.strides[1] + kw * layer.dilations[1] - left
             if 0 <= h < shape[2] and 0 <= w < shape[3]:
-                total += params["weight"][o, i, kh, kw] * x[n, i, h, w]
+                total += params["weight"][o, i, kh, kw] * x[n, first + i, h, w]
         expected[n, o, y, c] = total
     np.testing.assert_allclose(layer.forward(x, params, USE)[0], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_dilated_kernel_skips_pixels() -> None:
+    x = np.arange(25.0).reshape(1, 1, 5, 5)
+    y, _ = Conv2d(1, 2, dilation=3, bias=False).forward(x, {"weight": np.array([[[[1.0, 10], [100, 1000]]]])}, USE)
+    assert y[0, 0, 0].tolist() == [0 + 30 + 1500 + 18000, 1 + 40 + 1600 + 19000]
+
+
+def test_groups_see_their_own_channels() -> None:
+    x = np.array([1.0, 10, 100, 1000]).reshape(1, 4, 1, 1)
+    two, depthwise = np.array([[1.0, 2], [3, 4]]).reshape(2, 2, 1, 1), np.array([1.0, 2, 3, 4]).reshape(4, 1, 1, 1)
+    assert Conv2d(2, 1, groups=2, bias=False).forward(x, {"weight": two}, USE)[0].ravel().tolist() == [21, 4300]
+    alone = Conv2d(4, 1, groups=4, bias=False).forward(x, {"weight": depthwise}, USE)[0]
+    assert alone.ravel().tolist() == [1, 20, 300, 4000]
+
+
+def test_a_group_is_a_convolution_of_its_own() -> None:
+    x, random = np.random.default_rng(0).standard_normal((2, 6, 5, 5)), np.random.default_rng(1)
+    weight = random.standard_normal((4, 3, 3, 3))
+    whole, _ = Conv2d(4, 3, padding=1, bias=False, groups=2).forward(x, {"weight": weight}, USE)
+    for g in (0, 1):
+        own = Conv2d(2, 3, padding=1, bias=False).forward(x[:, 3 * g : 3 * g + 3], {"weight": weight[2 * g :][:2]}, USE)
+        assert np.array_equal(whole[:, 2 * g : 2 * g + 2], own[0])
 
 
 def test_convolution_adjoint_identity() -> None:

@@ -71,6 +71,8 @@ def test_padding_refuses(value: object) -> None:
 GEOMETRIES = {
     "conv_same_with_stride": (Conv2d(1, (3, 2), stride=2, padding="same"), (1, 1, 0, 0), (3, 3)),
     "conv_four_sides": (Conv2d(1, 3, padding=(0, 1, 2, 3)), (0, 1, 2, 3), (4, 9)),
+    "conv_dilated": (Conv2d(1, 3, dilation=2), (0, 0, 0, 0), (1, 2)),
+    "conv_dilated_same": (Conv2d(1, (3, 2), stride=(2, 1), padding="same", dilation=(2, 3)), (2, 2, 1, 2), (3, 6)),
     "pool_rest_dropped": (MaxPool2d(2), (0, 0, 0, 0), (2, 3)),
     "pool_ceil_hangs_below": (MaxPool2d(2, ceil_mode=True), (0, 1, 0, 0), (3, 3)),
     "pool_ceil_hangs_on_both": (AvgPool2d(4, 4, 1, ceil_mode=True), (1, 2, 1, 1), (2, 2)),
@@ -101,6 +103,13 @@ def test_geometry_of_images_five_by_six(case: str) -> None:
             "(3, 7, 9); use larger images",
         ),
         (
+            Conv2d(4, 3, padding=1, dilation=(4, 1)),
+            (3, 6, 8),
+            "its dilated kernel of 9×3 does not fit into its input, images (C, H, W) of shape (3, 6, 8), with its "
+            "padding (3, 8, 10); use larger images",
+        ),
+        (Conv2d(4, 3, groups=2), (3, 6, 8), "groups=2 must divide the channels of its input, but there are 3"),
+        (
             MaxPool2d(3, 2, ceil_mode=True),
             (96, 1, 1),
             "its window of 3×3 does not fit into its input, images (C, H, W) of shape (96, 1, 1); use larger images",
@@ -129,6 +138,8 @@ def test_geometry_of_images_five_by_six(case: str) -> None:
     ids=[
         "conv_too_large",
         "conv_padded",
+        "conv_dilated_too_large",
+        "conv_groups",
         "max_too_large",
         "mean_padded",
         "conv_vector",

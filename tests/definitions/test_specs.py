@@ -35,6 +35,8 @@ SPECS = [
     Conv2d(8, 3),
     Conv2d(8, (3, 5), stride=(2, 1), padding="same", bias=False),
     Conv2d(8, 3, padding=(0, 1, 2, 3)),
+    Conv2d(8, 3, dilation=(2, 1)),
+    Conv2d(8, 3, groups=4),
     MaxPool2d(2),
     MaxPool2d((3, 2), 2, padding=(1, 0), ceil_mode=True),
     AvgPool2d(3, 2, padding=1, ceil_mode=True, count_padding=True),
@@ -90,8 +92,14 @@ def test_specs_with_other_settings_differ() -> None:
     assert len(set(SPECS)) == len(SPECS)
 
 
+def test_settings_that_came_later_are_written_only_where_they_are_used() -> None:
+    assert set(to_json(Conv2d(8, 3))) == {"kind", "filters", "kernel_size", "stride", "padding", "bias"}
+    assert to_json(Conv2d(8, 3, groups=2))["groups"] == 2
+    assert to_json(Conv2d(8, 3, dilation=2))["dilation"] == [2, 2]
+
+
 def test_spellings_of_the_same_layer_are_equal() -> None:
-    assert Conv2d(8, 3, stride=2) == Conv2d(8, (3, 3), stride=(2, 2))
+    assert Conv2d(8, 3, stride=2, dilation=2) == Conv2d(8, (3, 3), stride=(2, 2), dilation=(2, 2))
     assert MaxPool2d(2) == MaxPool2d((2, 2), (2, 2), (0, 0))
     assert AvgPool2d(3, padding=1) == AvgPool2d(3, 3, padding=(1, 1))
     assert Residual(ReLU(), Conv2d(4, 1)) == Residual(Sequential(ReLU()), Sequential(Conv2d(4, 1)))
@@ -104,6 +112,9 @@ def test_spellings_of_the_same_layer_are_equal() -> None:
         (lambda: Conv2d(8, 0), r"Conv2d\(kernel_size=...\)"),
         (lambda: Conv2d(8, 3, stride=0), r"Conv2d\(stride=...\)"),
         (lambda: Conv2d(8, 3, padding="full"), "padding must be"),  # type: ignore[arg-type]
+        (lambda: Conv2d(8, 3, dilation=0), r"Conv2d\(dilation=...\)"),
+        (lambda: Conv2d(8, 3, groups=0), r"Conv2d\(groups=...\)"),
+        (lambda: Conv2d(8, 3, groups=3), r"Conv2d\(groups=3\) must divide its filters, but there are 8$"),
         (lambda: MaxPool2d(0), r"MaxPool2d\(size=...\)"),
         (lambda: AvgPool2d(2, 0), r"AvgPool2d\(stride=...\)"),
         (lambda: MaxPool2d(3, padding=2), r"MaxPool2d\(padding=...\) must be at most half of size \(3, 3\)"),

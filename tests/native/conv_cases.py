@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from kernel_case import Case, Out, Want, register, tolerance
-from layout import floats, gate, in_panels, stored, vector
+from layout import floats, gate, in_blocks, in_panels, stored, vector
 
 from foveal.layers import Context, Conv2d, MaxPool2d
 from foveal.shapes import padded_channels
@@ -14,7 +14,8 @@ TRAIN = Context(training=True)
 
 @dataclass(frozen=True)
 class Geometry:
-    """A convolution of `images` images (C, H, W), the first `batch` of them; `band` rows of a work item."""
+    """A convolution of `images` images (C, H, W), the first `batch` of them; `band` rows of a work item; `blocks` into
+    which its groups are put."""
 
     shape: tuple[int, int, int]
     spec: Conv2d
@@ -22,6 +23,7 @@ class Geometry:
     batch: int = 2
     band: int = 100
     channels: int | None = None  # as stored; padded to 16 when None
+    blocks: int = 1
 
     @property
     def stored_channels(self) -> int:
@@ -34,9 +36,13 @@ class Geometry:
         return {
             "height": self.shape[1], "width": self.shape[2], "channels": self.stored_channels,
             "kernel_height": kernel[0], "kernel_width": kernel[1], "stride_y": stride[0], "stride_x": stride[1],
+            "dilation_y": self.spec.dilations[0], "dilation_x": self.spec.dilations[1], "blocks": self.blocks,
             "top": top, "left": left, "out_height": rows, "out_width": columns,
             "filters": padded_channels(self.spec.filters),
         }  # fmt: skip
+
+    def panels(self, weight: np.ndarray) -> np.ndarray:
+        return in_blocks(weight, self.spec.groups, self.blocks, self.stored_channels // self.blocks)
 
 
 GEOMETRIES = {
@@ -73,6 +79,22 @@ GEOMETRIES = {
     "band_splits": Geometry((16, 9, 5), Conv2d(16, 3, padding=1), band=2),
     "band_splits_stride_2": Geometry((16, 12, 5), Conv2d(16, 3, stride=2, padding=1), band=4),
     "band_of_one_row": Geometry((16, 5, 5), Conv2d(16, 3, padding=1), band=1),
+    "dilation_2": Geometry((16, 7, 9), Conv2d(32, 3, padding=2, dilation=2)),
+    "dilation_gt_image": Geometry((16, 3, 4), Conv2d(16, 3, padding="same", dilation=5)),
+    "dilation_down_only": Geometry((16, 8, 6), Conv2d(16, 3, dilation=(3, 1))),
+    "dilation_across_only": Geometry((17, 5, 9), Conv2d(20, 3, padding=1, dilation=(1, 3))),
+    "dilation_stride_2": Geometry((16, 9, 10), Conv2d(16, (3, 2), 2, (1, 0, 2, 1), dilation=(2, 3))),
+    "dilation_is_stride": Geometry((16, 9, 8), Conv2d(41, 3, 2, 2, dilation=2)),
+    "dilation_channels_3": Geometry((3, 9, 8), Conv2d(16, 3, padding=2, dilation=2), channels=3),
+    "dilation_band_splits": Geometry((16, 9, 5), Conv2d(16, 3, padding=2, dilation=2), band=2),
+    "blocks_2": Geometry((32, 5, 6), Conv2d(32, 3, padding=1, groups=2), blocks=2),
+    "blocks_of_a_panel_and_a_half": Geometry((32, 5, 6), Conv2d(96, 3, padding=1, groups=2), blocks=2),
+    "blocks_channels_gt_row_chunk": Geometry((256, 3, 4), Conv2d(32, 2, groups=2), blocks=2),
+    "blocks_of_4_groups": Geometry((32, 5, 6), Conv2d(32, 3, padding=1, groups=8), blocks=2),
+    "blocks_dilation_stride_2": Geometry((48, 7, 8), Conv2d(48, 3, 2, 2, dilation=2, groups=3), blocks=3),
+    "blocks_1_by_1": Geometry((32, 4, 5), Conv2d(64, 1, groups=2), blocks=2),
+    "groups_in_one_block": Geometry((6, 5, 6), Conv2d(10, 3, padding=1, groups=2)),
+    "groups_channels_3": Geometry((3, 5, 6), Conv2d(6, 3, padding=1, groups=3), channels=3),
     "batch_prefix": Geometry((16, 5, 5), Conv2d(16, 3, padding=1), images=5, batch=3),
     "batch_prefix_of_one": Geometry((16, 9, 5), Conv2d(32, 3, padding=1), images=4, batch=1),
 }
@@ -81,7 +103,7 @@ GEOMETRIES = {
 def tensors(g: Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """x (N, C, H, W), weight (O, I, KH, KW), dy (N, O, Y, X)."""
     x = floats(1, g.images, *g.shape)
-    weight = floats(2, g.spec.filters, g.shape[0], *g.spec.kernel)
+    weight = floats(2, g.spec.filters, g.shape[0] // g.spec.groups, *g.spec.kernel)
     return x, weight, floats(3, g.images, *g.spec.out_shape(g.shape))
 
 
@@ -131,17 +153,17 @@ def forward(g: Geometry, *, bias: bool = True, relu: bool = False, pool: bool = 
     y = define(g, x64, weight64, b.astype(np.float64))
     scale = define(g, np.abs(x64), np.abs(weight64), np.abs(b).astype(np.float64))
     s = g.sizes
-    right = (s["out_width"] - 1) * s["stride_x"] + s["kernel_width"] - s["left"] - s["width"]
+    right = (s["out_width"] - 1) * s["stride_x"] + g.spec.extent[1] - s["left"] - s["width"]
     wide = s["left"] + s["width"] + max(right, 0)
     band = min(g.band, s["out_height"])
     band = max(2, band // 2 * 2) if pool else band
-    scratch = ((band - 1) * s["stride_y"] + s["kernel_height"]) * wide * s["channels"]
+    scratch = ((band - 1) * s["stride_y"] + g.spec.extent[0]) * wide * s["channels"]
     scratch += 2 * s["out_width"] * s["filters"]
     y, limit = np.maximum(y, 0) if relu else y, tolerance(weight[0].size + 1, scale)
     want = pooled(y, limit) if pool else {"y": Want(stored(y), stored(limit))}
     count = g.images * want["y"].values[0].size
     args = {
-        "x": stored(x, s["channels"]), "weight": in_panels(weight, s["channels"]), "bias": vector(b) if bias else None,
+        "x": stored(x, s["channels"]), "weight": g.panels(weight), "bias": vector(b) if bias else None,
         "y": Out(count), "code": Out(count) if pool else None, "scratch": Out(scratch, per_thread=True), **s,
         "relu": int(relu), "band": band, "scratch_floats": scratch,
     }  # fmt: skip
@@ -158,13 +180,14 @@ def backward_data(g: Geometry, *, mask: bool = False) -> Case:
         dx = np.where(gates[: g.batch] > 0, dx, 0)
     s = g.sizes
     band = min(g.band, s["height"])
-    scratch = (band - 1 + s["kernel_height"]) * (s["width"] + s["kernel_width"] - 1) * s["filters"]
+    scratch = (band - 1 + g.spec.extent[0]) * (s["width"] + g.spec.extent[1] - 1) * s["filters"]
+    reversed_panels = in_blocks(turned(weight, g.spec.groups), g.spec.groups, g.blocks, s["filters"] // g.blocks)
     args = {
-        "dy": stored(dy), "turned": in_panels(turned(weight), s["filters"]), "mask": stored(gates) if mask else None,
+        "dy": stored(dy), "turned": reversed_panels, "mask": stored(gates) if mask else None,
         "dx": Out(g.images * s["height"] * s["width"] * s["channels"]), "scratch": Out(scratch, per_thread=True), **s,
         "band": band, "scratch_floats": scratch,
     }  # fmt: skip
-    length = g.spec.filters * g.spec.kernel[0] * g.spec.kernel[1]
+    length = g.spec.filters // g.spec.groups * g.spec.kernel[0] * g.spec.kernel[1]
     return Case("conv2d_backward_data", args, {"dx": Want(stored(dx), tolerance(length, stored(scale)))}, g.batch)
 
 
@@ -174,16 +197,18 @@ def backward_weights(g: Geometry) -> Case:
     _, dweight = gradients(g, x64, weight64, dy64)
     _, scale = gradients(g, np.abs(x64), weight64, np.abs(dy64))
     s = g.sizes
-    expected, limit = in_panels(dweight, s["channels"]), in_panels(scale, s["channels"])
+    expected, limit = g.panels(dweight), g.panels(scale)
+    mask = g.panels(np.ones_like(weight64, np.float32)) if g.spec.groups > g.blocks else None
     length = g.batch * s["out_height"] * s["out_width"]
-    args = {"x": stored(x, s["channels"]), "dy": stored(dy), "dweight": Out(expected.size), **s}
+    args = {"x": stored(x, s["channels"]), "dy": stored(dy), "mask": mask, "dweight": Out(expected.size), **s}
     return Case("conv2d_backward_weights", args, {"dweight": Want(expected, tolerance(length, limit))}, g.batch)
 
 
 def first_backward(g: Geometry, *, given: str = "plain", band: int = 2, group: int = 2) -> Case:
     """given: how the gradient comes, "plain", "pooled", or what is left of "norm" or of "norm_relu"."""
     x, _, dy = tensors(g)
-    s = {name: value for name, value in g.sizes.items() if name not in ("top", "left")}
+    left_out = ("top", "left", "dilation_y", "dilation_x", "blocks")
+    s = {name: value for name, value in g.sizes.items() if name not in left_out}
     used, extra = gradient_given(dy, given)
     x64, weight64, _ = doubles(g)
     _, dweight = gradients(g, x64, weight64, used[: g.batch].astype(np.float64))
@@ -227,9 +252,10 @@ def gradient_given(dy: np.ndarray, given: str) -> tuple[np.ndarray, dict[str, np
     }  # fmt: skip
 
 
-def turned(weight: np.ndarray) -> np.ndarray:
-    """(O, I, KH, KW) → (I, O, KH, KW), every kernel turned by half a circle."""
-    return weight.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+def turned(weight: np.ndarray, groups: int = 1) -> np.ndarray:
+    """(O, I, KH, KW) → (I, O, KH, KW) in each group, every kernel turned by half a circle."""
+    parts = [part.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1] for part in np.split(weight, groups)]
+    return np.concatenate(parts)
 
 
 def turn(outputs: int, inputs: int, kernel: tuple[int, int]) -> Case:
@@ -243,13 +269,33 @@ def turn(outputs: int, inputs: int, kernel: tuple[int, int]) -> Case:
     return Case("turn_weights", args, {"turned": Want(want)})
 
 
+def turn_blocks(outputs: int, inputs: int, kernel: tuple[int, int], blocks: int) -> Case:
+    weight = floats(1, blocks * outputs, inputs, *kernel)
+    want = in_blocks(turned(weight, blocks), blocks, blocks, outputs)
+    args = {
+        "weight": in_blocks(weight, blocks, blocks, inputs), "turned": Out(want.size), "taps": kernel[0] * kernel[1],
+        "inputs": inputs, "outputs": outputs, "blocks": blocks,
+    }  # fmt: skip
+    return Case("turn_blocks", args, {"turned": Want(want)})
+
+
 for name, geometry in GEOMETRIES.items():
     register("conv2d_forward", name, lambda g=geometry: forward(g))
     register("conv2d_backward_weights", name, lambda g=geometry: backward_weights(g))
     if geometry.channels is None:
         register("conv2d_backward_data", name, lambda g=geometry: backward_data(g))
 
-for name in ("columns_16", "two_panels", "stride_2", "pad_gt_kernel", "band_splits", "batch_prefix"):
+RELUS = (
+    "columns_16",
+    "two_panels",
+    "stride_2",
+    "pad_gt_kernel",
+    "band_splits",
+    "batch_prefix",
+    "dilation_2",
+    "blocks_2",
+)
+for name in RELUS:
     register("conv2d_forward", f"{name}_relu", lambda g=GEOMETRIES[name]: forward(g, relu=True))
     register("conv2d_forward", f"{name}_no_bias", lambda g=GEOMETRIES[name]: forward(g, bias=False))
     register("conv2d_backward_data", f"{name}_mask", lambda g=GEOMETRIES[name]: backward_data(g, mask=True))
@@ -280,3 +326,5 @@ register("turn_weights", "one_tap", lambda: turn(16, 16, (1, 1)))
 register("turn_weights", "panels_and_halves", lambda: turn(48, 80, (3, 2)))
 register("turn_weights", "many_inputs_few_outputs", lambda: turn(10, 100, (1, 1)))
 register("turn_weights", "few_inputs_many_outputs", lambda: turn(130, 5, (5, 5)))
+register("turn_blocks", "one", lambda: turn_blocks(16, 16, (3, 3), 1))
+register("turn_blocks", "panels_and_halves", lambda: turn_blocks(48, 80, (3, 2), 3))

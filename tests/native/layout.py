@@ -3,7 +3,7 @@
 import numpy as np
 
 from foveal.params import Storage
-from foveal.plan.storage import panels
+from foveal.plan.storage import grouped_panels, panels
 from foveal.shapes import padded_channels
 
 
@@ -37,6 +37,14 @@ def weight_storage(shape: tuple[int, ...], stored_inputs: int) -> Storage:
 def in_panels(weight: np.ndarray, stored_inputs: int) -> np.ndarray:
     """Weights in panels, zero where no weight lies."""
     storage = weight_storage(weight.shape, stored_inputs)
+    out = np.zeros(storage.size, weight.dtype)
+    out[storage.index] = weight
+    return out
+
+
+def in_blocks(weight: np.ndarray, groups: int, blocks: int, stored_inputs: int) -> np.ndarray:
+    """Weights (O, I / groups, KH, KW) in the panels of each block."""
+    storage = grouped_panels(weight.shape, groups, blocks, stored_inputs)
     out = np.zeros(storage.size, weight.dtype)
     out[storage.index] = weight
     return out

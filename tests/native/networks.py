@@ -76,6 +76,43 @@ CASES: dict[str, Case] = {
     "conv_1x1_padded": Case(_after_conv(Conv(16, 1, padding=1)), (1, 3, 3)),
     "conv_1x1_on_images": Case(_classified(Conv(12, 1), ReLU()), (3, 4, 5)),
     "conv_bands_of_rows": Case(_after_conv(Conv(16, 3, padding="same")), (1, 40, 24), 1),
+    "conv_dilated": Case(_after_conv(ReLU(), Conv(40, 3, padding="same", dilation=2), ReLU()), (1, 9, 8)),
+    "conv_dilated_stride_2_then_pool": Case(
+        _after_conv(ReLU(), Conv(16, (3, 2), (2, 1), 2, dilation=(1, 3)), ReLU(), fv.MaxPool2d(2)), (1, 9, 8)
+    ),
+    "conv_dilated_first": Case(_classified(Conv(16, 3, padding=2, dilation=2), ReLU()), (3, 9, 8)),
+    "conv_dilated_beyond_image": Case(_after_conv(Conv(16, 3, padding="same", dilation=9)), (1, 4, 5)),
+    "conv_groups_of_a_tile": Case(
+        _classified(Conv(32, 3, padding=1), ReLU(), Conv(64, 3, padding=1, groups=2), ReLU()), (1, 6, 5)
+    ),
+    "conv_groups_below_a_tile": Case(
+        _classified(Conv(32, 3, padding=1), ReLU(), Conv(64, 3, 2, 1, groups=8), ReLU(), Conv(20, 1, groups=4)),
+        (1, 7, 6),
+    ),
+    "conv_groups_of_5": Case(_after_conv(ReLU(), Conv(12, 3, padding=2, dilation=2, groups=4), ReLU()), (1, 6, 6)),
+    "conv_groups_first": Case(_classified(Conv(6, 3, padding=1, groups=3), ReLU()), (3, 6, 6)),
+    "conv_groups_1x1_then_pool": Case(_after_conv(ReLU(), Conv(10, 1, groups=2), fv.MaxPool2d(2)), (1, 6, 6)),
+    "depthwise": Case(_after_conv(ReLU(), Conv(20, 3, padding=1, groups=20), ReLU(), Conv(24, 1)), (1, 7, 19)),
+    "depthwise_stride_2_dilated": Case(
+        _after_conv(Conv(20, (3, 2), 2, (2, 1, 0, 3), bias=False, dilation=(2, 3), groups=20)), (1, 9, 8)
+    ),
+    "depthwise_first": Case(_classified(Conv(3, 3, padding=1, groups=3), ReLU()), (3, 6, 6)),
+    "depthwise_between_batch_norms": Case(
+        _classified(
+            UNBIASED,
+            fv.BatchNorm(),
+            ReLU(),
+            Conv(20, 3, 2, 1, groups=20),
+            ReLU(),
+            Conv(24, 1, bias=False),
+            fv.BatchNorm(),
+            Conv(24, 5, padding="same", groups=24),
+            ReLU(),
+        ),
+        (1, 8, 7),
+        5,
+    ),
+    "depthwise_multiplied": Case(_after_conv(ReLU(), Conv(40, 3, padding=1, groups=20), ReLU()), (1, 6, 6)),
     # pooling
     "max_pool_even": Case(_after_conv(ReLU(), fv.MaxPool2d(2)), (1, 6, 8)),
     "max_pool_not_rectified": Case(_after_conv(fv.MaxPool2d(2)), (1, 6, 6)),

@@ -7,6 +7,7 @@ import batch_cases  # noqa: F401
 import clip_cases  # noqa: F401
 import conv_cases  # noqa: F401
 import dense_cases  # noqa: F401
+import depthwise_cases  # noqa: F401
 import elementwise_cases  # noqa: F401
 import norm_cases  # noqa: F401
 import numpy as np

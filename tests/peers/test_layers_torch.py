@@ -76,6 +76,35 @@ def test_conv2d(case: str, bias: bool, dtype: Any) -> None:
     )
 
 
+SPARSE = {
+    "dilated": ((2, 3, 9, 8), Conv2d(4, 3, padding=2, dilation=2)),
+    "dilated_strided": ((1, 2, 9, 10), Conv2d(3, (2, 3), (2, 1), (1, 1, 2, 2), dilation=(3, 2))),
+    "groups": ((2, 6, 5, 6), Conv2d(4, 3, padding=1, groups=2)),
+    "groups_dilated": ((1, 4, 7, 7), Conv2d(8, 3, 2, 2, bias=False, dilation=2, groups=4)),
+    "depthwise": ((2, 5, 6, 7), Conv2d(5, 3, 2, 1, groups=5)),
+    "depthwise_multiplied": ((2, 3, 5, 5), Conv2d(6, 3, padding=1, dilation=1, groups=3)),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("case", SPARSE)
+def test_conv2d_with_dilation_and_groups(case: str, dtype: Any) -> None:
+    shape, layer = SPARSE[case]
+    (top, _, left, _), _ = layer.geometry(shape[1:])
+    more = (layer.strides, (top, left), layer.dilations, layer.groups)
+    compare(layer, lambda x, p: functional.conv2d(x, p["weight"], p.get("bias"), *more), shape, dtype=dtype)
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+def test_same_padding_with_dilation_is_pytorchs(dilation: int) -> None:
+    layer = Conv2d(4, 3, padding="same", dilation=dilation, groups=2)
+    compare(
+        layer,
+        lambda x, p: functional.conv2d(x, p["weight"], p["bias"], padding="same", dilation=dilation, groups=2),
+        (2, 2, 5, 6),
+    )
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")  # PyTorch is slow there, not wrong
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
 def test_same_padding_is_pytorchs(kernel: int) -> None:

@@ -120,6 +120,16 @@ def test_five_steps_of_every_activation_in_and_beside_residual_blocks(isa: str) 
     five_steps(net, (3, 8, 8), isa, fv.Momentum(nesterov=True), "SGD")
 
 
+@pytest.mark.parametrize("isa", [isa for isa in available_isas() if isa != "reference"])
+def test_five_steps_of_dilation_and_groups(isa: str) -> None:
+    net = fv.Sequential(
+        fv.Conv2d(32, 3, padding=2, dilation=2), fv.ReLU(), fv.Conv2d(32, 3, 2, 1, groups=32), fv.ReLU(),
+        fv.Conv2d(48, 1), fv.GELU(), fv.Conv2d(48, 3, padding=2, dilation=2, groups=3), fv.ReLU(),
+        fv.Conv2d(40, 3, padding=1, groups=8), fv.Flatten(), fv.Dense(10),
+    )  # fmt: skip
+    five_steps(net, (3, 8, 8), isa, fv.Momentum(nesterov=True), "SGD")
+
+
 @pytest.mark.parametrize("model", ["vgg", "resnet"])
 def test_weights_load_into_torch_by_name(tmp_path: Path, model: str) -> None:
     from safetensors.torch import load_file

@@ -87,6 +87,7 @@ class Layer:
     """
 
     kind: ClassVar[str]
+    unwritten: ClassVar[Mapping[str, object]] = {}  # fields with the values at which `to_json` leaves them out
 
     def out_shape(self, in_shape: Shape) -> Shape:
         """Shape of one image's output. Raises ShapeError when the layer cannot take `in_shape`."""
@@ -151,7 +152,9 @@ def too_small(what: str, window: tuple[int, int], in_shape: Shape, sides: tuple[
 def to_json(spec: Any) -> Any:
     """A spec as plain JSON values: {"kind": ..., field: ...}, recursively; a layer of one's own names its "module"."""
     if isinstance(spec, Layer):
-        fields = {f.name: to_json(getattr(spec, f.name)) for f in dataclasses.fields(spec)}  # type: ignore[arg-type]
+        values = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec)}  # type: ignore[arg-type]
+        usual = type(spec).unwritten
+        fields = {name: to_json(value) for name, value in values.items() if name not in usual or value != usual[name]}
         module = type(spec).__module__
         return {"kind": spec.kind, **({} if module.startswith("foveal.") else {"module": module}), **fields}
     if isinstance(spec, (tuple, list)):

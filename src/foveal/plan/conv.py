@@ -12,10 +12,11 @@ import numpy as np
 
 from foveal.layers import Conv2d
 from foveal.layers.base import Shape
+from foveal.params import Storage
 from foveal.plan.lower import Backward, lowers, new_value, plain
-from foveal.plan.native import bias_backward, bordered, matrix_layer, reading, unmasked
+from foveal.plan.native import aligned, bias_backward, bordered, matrix_layer, reading, unmasked
 from foveal.plan.program import Argument, Buffer, Builder, Gradient, Step, Value
-from foveal.plan.storage import panels, spread
+from foveal.plan.storage import grouped_panels, panels, spread
 from foveal.shapes import padded_channels
 
 BAND_FLOATS = 1 << 17  # of a convolution's scratch rows: half a megabyte, to stay in a core's second-level cache
@@ -30,7 +31,8 @@ GROUP = 4  # images whose sums a first layer's weight gradient is made of
 
 @dataclass
 class Conv:
-    """A convolution to be lowered: the spec, input and output, parameters, and whether a ReLU follows.
+    """A convolution to be lowered: the spec, input and output, parameters and how the weights are stored, and whether a
+    ReLU follows.
 
     out, code: the pooled output and the codes of max pooling, once that is found to follow; until then y and None.
     """
@@ -41,6 +43,7 @@ class Conv:
     weight: Buffer
     bias: Buffer | None
     relu: bool
+    storage: Storage
     out: Value = field(init=False)
     code: Buffer | None = None
 
@@ -84,19 +87,71 @@ class Algorithm:
     """refusal(spec, shape of an image (C, H, W), channels as stored): why it cannot or should not run this one; "" if
     it does.
 
-    normalises: it applies the batch norm of its input while it reads it. defers: where batch norm follows, it finishes
-    its output's gradient.
+    storage(spec, channels, channels as stored): of the weights. normalises: it applies the batch norm of its input
+    while it reads it. defers: where batch norm follows, it finishes its output's gradient.
     """
 
     name: str
     refusal: Callable[[Conv2d, Shape, int], str]
     lower: Callable[[Conv, Builder], Backward]
+    storage: Callable[[Conv2d, int, int], Storage]
     normalises: bool = False
     defers: bool = False
 
 
+def _dilations(spec: Conv2d) -> tuple[int, int]:
+    """1 on an axis where the kernel is a single pixel."""
+    (down, across), (high, wide) = spec.dilations, spec.kernel
+    return down if high > 1 else 1, across if wide > 1 else 1
+
+
+def _refuse_depthwise(spec: Conv2d, shape: Shape, stored: int) -> str:
+    return "" if 1 < spec.groups == shape[0] == spec.filters else "filters and channels are not one to one"
+
+
+def _store_depthwise(spec: Conv2d, channels: int, stored: int) -> Storage:
+    return panels((spec.filters, 1, *spec.kernel), np.zeros(1, np.int64), 1)
+
+
+def _lower_depthwise(conv: Conv, b: Builder) -> Backward:
+    x, y, spec = aligned(conv.x, b), conv.y, conv.spec
+    top, _, left, _ = conv.pads
+    geometry = {
+        "height": x.height, "width": x.width, "channels": x.stored, "kernel_height": spec.kernel[0],
+        "kernel_width": spec.kernel[1], "stride_y": spec.strides[0], "stride_x": spec.strides[1],
+        "dilation_y": spec.dilations[0], "dilation_x": spec.dilations[1], "top": top, "left": left,
+        "out_height": y.height, "out_width": y.width,
+    }  # fmt: skip
+    b.emit(
+        "depthwise_forward", conv.flops, **reading(x), weight=conv.weight, bias=conv.bias, y=y.buffer, **geometry,
+        relu=conv.relu,
+    )  # fmt: skip
+
+    def backward(gradient: Gradient) -> Gradient | None:
+        dy = unmasked(gradient, y, b, relu=conv.relu)
+        bias_backward(conv.bias, dy, y, b)
+        b.emit(
+            "depthwise_backward_weights", conv.flops, **reading(x), dy=dy, dweight=b.gradient_of(conv.weight),
+            partial=b.buffer("partial", conv.weight.constant), **geometry,
+        )  # fmt: skip
+        if not x.needs_gradient:
+            return None
+        dx = b.buffer("dx", x.floats)
+        mask = x.buffer if x.rectified else None
+        b.emit("depthwise_backward_data", conv.flops, dy=dy, weight=conv.weight, mask=mask, dx=dx, **geometry)
+        return Gradient(dx, masked=x.rectified)
+
+    return backward
+
+
+def _store(spec: Conv2d, channels: int, stored: int) -> Storage:
+    return panels((spec.filters, channels, *spec.kernel), np.arange(channels), stored)
+
+
 def _refuse_matrix(spec: Conv2d, shape: Shape, stored: int) -> str:
     pads, _ = spec.geometry(shape)
+    if spec.groups > 1:
+        return "it has groups"
     if spec.kernel != (1, 1):
         return "the kernel is not 1×1"
     return "it has a stride or a border" if spec.strides != (1, 1) or any(pads) else ""
@@ -110,8 +165,8 @@ def _refuse_winograd(spec: Conv2d, shape: Shape, stored: int) -> str:
     _, (high, wide) = spec.geometry(shape)
     if spec.kernel not in ((3, 3), (5, 5)):
         return "the kernel is not 3×3 or 5×5"
-    if spec.strides != (1, 1):
-        return "it has a stride"
+    if spec.strides != (1, 1) or spec.dilations != (1, 1) or spec.groups > 1:
+        return "it has a stride, dilation or groups"
     if shape[0] < 16:
         return "fewer than 16 channels: the transforms would cost more than they save"
     tiles, size = -(-high // TILE) * -(-wide // TILE), spec.kernel[0] + TILE - 1
@@ -169,6 +224,8 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
 
 
 def _refuse_first(spec: Conv2d, shape: Shape, stored: int) -> str:
+    if _dilations(spec) != (1, 1) or spec.groups > 1:
+        return "it has dilation or groups"
     return "" if stored % 16 else "the input's channels are padded to 16, as all but the images' are"
 
 
@@ -178,7 +235,7 @@ def _lower_first(conv: Conv, b: Builder) -> Backward:
     y, (kernel_height, kernel_width) = conv.y, conv.spec.kernel
     geometry = _implicit_forward(conv, x, (0, 0, 0, 0), b)
     conv.poolable(b.steps[-1], b)
-    for name in ("top", "left"):
+    for name in ("top", "left", "dilation_y", "dilation_x", "blocks"):
         del geometry[name]
 
     def backward(gradient: Gradient) -> None:
@@ -195,18 +252,33 @@ def _lower_first(conv: Conv, b: Builder) -> Backward:
     return backward
 
 
+def _blocks(spec: Conv2d, channels: int) -> int:
+    """Into how many convolutions of its own a grouped one is cut: of as few groups as give multiples of 16 channels and
+    filters each, which is what tiles are made of. Where none do, all groups are one matrix with zeros between them."""
+    inputs, outputs = channels // spec.groups, spec.filters // spec.groups
+    sizes = (n for n in range(1, spec.groups + 1) if spec.groups % n == 0)
+    return next((spec.groups // n for n in sizes if n * inputs % 16 == 0 and n * outputs % 16 == 0), 1)
+
+
+def _store_blocks(spec: Conv2d, channels: int, stored: int) -> Storage:
+    blocks, shape = _blocks(spec, channels), (spec.filters, channels // spec.groups, *spec.kernel)
+    return grouped_panels(shape, spec.groups, blocks, stored // blocks)
+
+
 def _implicit_forward(conv: Conv, x: Value, pads: tuple[int, int, int, int], b: Builder) -> dict[str, int]:
     """Emit the forward step of an implicit matrix product; returns the geometry that the backward steps share."""
     y, (kernel_height, kernel_width), (stride_y, stride_x) = conv.y, conv.spec.kernel, conv.spec.strides
     top, _, left, right = pads
-    span = (x.width + left + right) * x.stored
-    band = max(2, min(y.height, (BAND_FLOATS // span - kernel_height) // stride_y + 1) // 2 * 2)  # even: if it pools
-    scratch = ((band - 1) * stride_y + kernel_height) * max(x.width + left + right, kernel_width) * x.stored
+    span, high = (x.width + left + right) * x.stored, conv.spec.extent[0]
+    band = max((BAND_FLOATS // span - high) // stride_y + 1, high - kernel_height)  # not just rows that others copy too
+    band = max(2, min(y.height, band) // 2 * 2)  # even: if it pools
+    scratch = ((band - 1) * stride_y + high) * max(x.width + left + right, conv.spec.extent[1]) * x.stored
     scratch += 2 * y.width * y.stored
     geometry = {
         "height": x.height, "width": x.width, "channels": x.stored, "kernel_height": kernel_height,
-        "kernel_width": kernel_width, "stride_y": stride_y, "stride_x": stride_x, "top": top, "left": left,
-        "out_height": y.height, "out_width": y.width, "filters": y.stored,
+        "kernel_width": kernel_width, "stride_y": stride_y, "stride_x": stride_x,
+        "dilation_y": _dilations(conv.spec)[0], "dilation_x": _dilations(conv.spec)[1], "blocks": conv.storage.panels,
+        "top": top, "left": left, "out_height": y.height, "out_width": y.width, "filters": y.stored,
     }  # fmt: skip
     b.emit(
         "conv2d_forward", conv.flops, x=x.buffer, weight=conv.weight, bias=conv.bias, y=y.buffer, code=None, **geometry,
@@ -216,23 +288,36 @@ def _implicit_forward(conv: Conv, x: Value, pads: tuple[int, int, int, int], b: 
 
 
 def _lower_implicit(conv: Conv, b: Builder) -> Backward:
-    x, y, (kernel_height, kernel_width) = conv.x, conv.y, conv.spec.kernel
+    x, y, (kernel_height, kernel_width), blocks = conv.x, conv.y, conv.spec.kernel, conv.storage.panels
     geometry = _implicit_forward(conv, x, conv.pads, b)
+    mask = None
+    if conv.spec.groups > blocks:  # where in a block no weight lies, it has no gradient
+        inside = np.zeros(conv.storage.size, np.float32)
+        inside[conv.storage.index] = 1
+        mask = b.fixed("inside", inside)
 
     def backward(gradient: Gradient) -> Gradient | None:
         dy = unmasked(gradient, y, b, relu=conv.relu)
         bias_backward(conv.bias, dy, y, b)
         dweight = b.gradient_of(conv.weight)
-        b.emit("conv2d_backward_weights", conv.flops, x=x.buffer, dy=dy, dweight=dweight, **geometry)
+        b.emit(
+            "conv2d_backward_weights", conv.flops, x=x.buffer, dy=dy, mask=mask, dweight=dweight, **geometry
+        )  # fmt: skip
         if not x.needs_gradient:
             return None
         turned = b.buffer("turned", constant=conv.weight.constant)
-        taps = kernel_height * kernel_width
-        b.emit("turn_weights", weight=conv.weight, turned=turned, taps=taps, inputs=x.stored, outputs=y.stored)
+        taps, (high, wide) = kernel_height * kernel_width, conv.spec.extent
+        if blocks == 1:
+            b.emit("turn_weights", weight=conv.weight, turned=turned, taps=taps, inputs=x.stored, outputs=y.stored)
+        else:
+            b.emit(
+                "turn_blocks", weight=conv.weight, turned=turned, taps=taps, inputs=x.stored // blocks,
+                outputs=y.stored // blocks, blocks=blocks,
+            )  # fmt: skip
         dx = b.buffer("dx", x.floats)
-        span = (x.width + kernel_width - 1) * y.stored
-        band = max(1, min(x.height, BAND_FLOATS // span - kernel_height + 1))
-        scratch = (band + kernel_height - 1) * span
+        span = (x.width + wide - 1) * y.stored
+        band = max(1, min(x.height, max(BAND_FLOATS // span - high + 1, high - kernel_height)))
+        scratch = (band + high - 1) * span
         b.emit(
             "conv2d_backward_data", conv.flops, dy=dy, turned=turned, mask=x.buffer if x.rectified else None, dx=dx,
             scratch=b.buffer("scratch", constant=scratch * b.threads), band=band, scratch_floats=scratch, **geometry,
@@ -243,10 +328,11 @@ def _lower_implicit(conv: Conv, b: Builder) -> Backward:
 
 
 ALGORITHMS = (
-    Algorithm("matrix product", _refuse_matrix, _lower_matrix),
-    Algorithm("few channels", _refuse_first, _lower_first, defers=True),
-    Algorithm("Winograd", _refuse_winograd, _lower_winograd, normalises=True, defers=True),
-    Algorithm("implicit matrix product", lambda spec, shape, stored: "", _lower_implicit),
+    Algorithm("depthwise", _refuse_depthwise, _lower_depthwise, _store_depthwise, normalises=True),
+    Algorithm("matrix product", _refuse_matrix, _lower_matrix, _store),
+    Algorithm("few channels", _refuse_first, _lower_first, _store, defers=True),
+    Algorithm("Winograd", _refuse_winograd, _lower_winograd, _store, normalises=True, defers=True),
+    Algorithm("implicit matrix product", lambda spec, shape, stored: "", _lower_implicit, _store_blocks),
 )
 
 
@@ -264,8 +350,9 @@ def lower_conv2d(spec: Conv2d, x: Value, relu: bool, b: Builder) -> tuple[Value,
     # a bias before batch norm is of no use, and its gradient would need the one that is not made
     defers = algorithm.defers and b.fuse and not spec.bias and not relu
     y = new_value(b, "y", spec.out_shape(x.shape), rectified=relu, defers=defers)
-    weight = b.parameter("weight", panels((spec.filters, x.channels, *spec.kernel), np.arange(x.channels), x.stored))
+    storage = algorithm.storage(spec, x.channels, x.stored)
+    weight = b.parameter("weight", storage)
     bias = b.parameter("bias", spread(np.arange(spec.filters), y.stored)) if spec.bias else None
-    conv = Conv(spec, x, y, weight, bias, relu)
+    conv = Conv(spec, x, y, weight, bias, relu, storage)
     backward = algorithm.lower(conv, b)
     return conv.y, backward

@@ -21,7 +21,19 @@ def panels(shape: tuple[int, ...], inputs: NDArray[np.int64], stored_inputs: int
     panel = o // PANEL * PANEL
     width = np.minimum(PANEL, stored_outputs - panel)
     row = tap * stored_inputs + inputs.reshape(1, -1, 1, 1)
-    return Storage(stored_outputs * depth, panel * depth + row * width + (o - panel), panels=True)
+    return Storage(stored_outputs * depth, panel * depth + row * width + (o - panel), panels=1)
+
+
+def grouped_panels(shape: tuple[int, ...], groups: int, blocks: int, stored_inputs: int) -> Storage:
+    """Weights (O, I / groups, KH, KW) in `blocks` sets of panels, each of a convolution of its own with `stored_inputs`
+    channels, in which no weight joins channels and filters of different groups."""
+    outputs, inputs, high, wide = shape
+    filters, channels = outputs // blocks, inputs * groups // blocks  # of a block
+    block = panels((filters, channels, high, wide), np.arange(channels), stored_inputs)
+    o = np.arange(outputs).reshape(-1, 1)
+    first = o % filters // (outputs // groups) * inputs  # of the filter's channels in its block
+    index = block.index[o % filters, first + np.arange(inputs)]
+    return Storage(blocks * block.size, index + o.reshape(-1, 1, 1, 1) // filters * block.size, panels=blocks)
 
 
 def spread(places: NDArray[np.int64], size: int) -> Storage:

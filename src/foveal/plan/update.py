@@ -63,11 +63,14 @@ def _emit_limits(most: float, layout: ParamLayout, b: Builder) -> None:
         raise UsageError("max_norm would change nothing: no layer of this network has weights of several units")
     for entry in entries:
         size, index = entry.storage.size, entry.storage.index
-        weight = _slice("params", "weights", entry.offset, entry.offset + size)
-        if b.isa != REFERENCE and entry.storage.panels:
-            units = padded_channels(entry.slot.shape[0])
-            b.emit("limit_norms", weight=weight, units=units, depth=size // units, most=most)
-        else:
+        sets = entry.storage.panels if b.isa != REFERENCE else 0
+        for n in range(sets):
+            units = padded_channels(entry.slot.shape[0]) // sets
+            at = entry.offset + n * (size // sets)
+            weight = _slice("params", "weights", at, at + size // sets)
+            b.emit("limit_norms", weight=weight, units=units, depth=size // sets // units, most=most)
+        if not sets:
+            weight = _slice("params", "weights", entry.offset, entry.offset + size)
             b.python("limit_norms", _limit_python(weight, index, most), [weight])
 
 
