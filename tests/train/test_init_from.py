@@ -52,12 +52,17 @@ def few() -> fv.Dataset:
 
 
 def test_it_helps(first: Run, few: fv.Dataset, tmp_path: Path) -> None:
-    """New classes, few images: better than from scratch, for each of three seeds."""
-    for seed in range(3):
+    """New classes, few images: better than from scratch. A single pair says little (the weights drawn and the order of
+    images move either by 0.15), so eight are taken: their mean, by two of its standard errors, and most of them."""
+    gains = []
+    for seed in range(8):
         options = {"epochs": 4, "seed": seed}
         scratch = fit(few, tmp_path / f"s{seed}", "lenet", **options).summary()["test_accuracy"]
         begun = fit(few, tmp_path / f"i{seed}", init_from=first.path, **options).summary()["test_accuracy"]
-        assert begun > scratch + 0.05, (seed, begun, scratch)
+        gains.append(begun - scratch)
+    mean, error = np.mean(gains), np.std(gains, ddof=1) / np.sqrt(len(gains))
+    assert mean > max(0.05, 2 * error), gains
+    assert sum(gain > 0 for gain in gains) >= 6, gains
 
 
 def test_the_same_classes_begin_where_the_other_model_ended(first: Run, tmp_path: Path) -> None:
