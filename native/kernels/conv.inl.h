@@ -116,31 +116,87 @@ void conv2d_forward(const conv2d_forward_args& a, const Run& run) {
   });
 }
 
-// dx is the convolution of dy, spread out by the stride and bordered with zeros, with the turned weights.
+// Outputs that a row or column of inputs comes into, on one axis: out = first, first + 1, … `count` of them.
+struct Reached {
+  int64_t first, count;
+};
+// Of inputs [at, at + size): those with 0 <= in + before - out * stride < extent, those outside the map included.
+FOVEAL_INLINE Reached reached_outputs(int64_t at, int64_t size, int64_t before, int64_t stride, int64_t extent) {
+  const int64_t low = at + before - extent + 1;  // may lie before the map
+  return {low >= 0 ? ceil_div(low, stride) : -(-low / stride), (size + extent - 2) / stride + 1};
+}
+
+// dx of inputs that are `stride` apart, which the same taps reach: of rows of the gradient (rows of `wide` pixels, the
+// first one at `down`, `across`), each tap a matrix product with its own turned weights.
+void strided_rows(const conv2d_backward_data_args& a, const float* rows, int64_t wide, Reached down, Reached across,
+                  int64_t y0, int64_t out_rows, float* dx, const float* mask) {
+  const int64_t inputs = a.filters / a.blocks, outputs = a.channels / a.blocks, tiles = ceil_div(outputs, TILE_COLUMNS);
+  const int64_t depth = a.kernel_height * a.kernel_width * inputs, apart = a.stride_x / gcd(a.stride_x, a.dilation_x);
+  for (int64_t t = 0; t < a.blocks * tiles; ++t) {
+    const int64_t block = t / tiles, n = t % tiles * TILE_COLUMNS, columns = tile_columns(n, outputs);
+    const TileB b = panel_columns(a.turned + block * depth * outputs, depth, n, outputs);
+    for (int64_t item = 0; item < out_rows * least(a.stride_x, a.width); ++item) {
+      const int64_t r = item / least(a.stride_x, a.width), x = item % least(a.stride_x, a.width);
+      const int64_t at = (r * a.width + x) * a.channels + block * outputs + n, pixels = ceil_div(a.width - x, a.stride_x);
+      TileC c{dx + at, a.stride_x * a.channels, nullptr, false, false, mask == nullptr ? nullptr : mask + at};
+      // turned taps (u, v) belong to (kernel_height - 1 - u, kernel_width - 1 - v)
+      const auto above = [&](int64_t u) { return y0 + r + a.top - (a.kernel_height - 1 - u) * a.dilation_y; };
+      const auto before = [&](int64_t v) { return x + a.left - (a.kernel_width - 1 - v) * a.dilation_x; };
+      int64_t v = 0, u = 0;
+      while (v < a.kernel_width && before(v) % a.stride_x != 0) ++v;
+      while (u < a.kernel_height && above(u) % a.stride_y != 0) ++u;
+      if (u == a.kernel_height || v == a.kernel_width) {  // no tap reaches these
+        tile_rows({rows, 0, 0, 0}, b, {0, 0}, c, pixels, columns);
+        continue;
+      }
+      const int64_t count = (a.kernel_width - 1 - v) / apart + 1, skipped = a.stride_y / gcd(a.stride_y, a.dilation_y);
+      const float* const whole_mask = c.mask;
+      for (; u < a.kernel_height; u += skipped) {
+        const int64_t row = above(u) / a.stride_y - down.first, column = before(v) / a.stride_x - across.first;
+        c.mask = u + skipped < a.kernel_height ? nullptr : whole_mask;
+        tile_rows({rows + (row * wide + column) * a.filters + block * inputs, a.filters, 1,
+                   apart * a.dilation_x / a.stride_x * a.filters},
+                  {b.data + (u * a.kernel_width + v) * inputs * b.row, b.row, apart * inputs * b.row}, {count, inputs}, c,
+                  pixels, columns);
+        c.resume = true;
+      }
+    }
+  }
+}
+
+// dx is the convolution of dy, bordered with zeros, with the turned weights: with a stride, another one for each place
+// of a pixel between two strides, whose taps are those that come out at whole outputs.
 void conv2d_backward_data(const conv2d_backward_data_args& a, const Run& run) {
   const int64_t band = band_rows(run, a.band, a.height), bands = ceil_div(a.height, band);
-  const int64_t beyond_y = (a.kernel_height - 1) * a.dilation_y, beyond_x = (a.kernel_width - 1) * a.dilation_x;
-  const int64_t above = beyond_y - a.top, before = beyond_x - a.left, wide = a.width + beyond_x;
+  const int64_t extent_y = (a.kernel_height - 1) * a.dilation_y + 1, extent_x = (a.kernel_width - 1) * a.dilation_x + 1;
+  const Reached across = reached_outputs(0, a.width, a.left, a.stride_x, extent_x);
+  const int64_t begin = most(0, -across.first), from_x = most(0, across.first), wide = across.count;
+  const int64_t inside = most(0, least(a.out_width - from_x, wide - begin));
   each(run, run.batch * bands, [&](int64_t item, int thread) {
     const int64_t n = item / bands, y0 = item % bands * band, out_rows = least(band, a.height - y0);
     const float* const dy = a.dy + n * a.out_height * a.out_width * a.filters;
     float* const scratch = a.scratch + thread * a.scratch_floats;
-    for (int64_t r = 0; r < out_rows + beyond_y; ++r) {
+    const Reached down = reached_outputs(y0, out_rows, a.top, a.stride_y, extent_y);
+    for (int64_t r = 0; r < down.count; ++r) {
       float* const to = scratch + r * wide * a.filters;
-      zero_floats(to, wide * a.filters);
-      const int64_t at = y0 + r - above, from = at / a.stride_y;
-      if (at < 0 || at % a.stride_y != 0 || from >= a.out_height) continue;
-      for (int64_t x = 0; x < a.out_width; ++x) {
-        const int64_t column = before + x * a.stride_x;
-        if (column < 0 || column >= wide) continue;
-        copy_floats(to + column * a.filters, dy + (from * a.out_width + x) * a.filters, a.filters);
+      const int64_t from = down.first + r;
+      if (from < 0 || from >= a.out_height) {
+        zero_floats(to, wide * a.filters);
+        continue;
       }
+      zero_floats(to, least(begin, wide) * a.filters);
+      copy_floats(to + begin * a.filters, dy + (from * a.out_width + from_x) * a.filters, inside * a.filters);
+      zero_floats(to + (begin + inside) * a.filters, most(0, wide - begin - inside) * a.filters);
     }
     const int64_t at = (n * a.height + y0) * a.width * a.channels;
-    conv_rows({wide, a.filters, a.kernel_height, a.kernel_width, 1, 1, a.dilation_y, a.dilation_x, a.blocks, out_rows,
-               a.width, a.channels},
-              scratch, a.turned, a.dx + at,
-              {nullptr, 0, nullptr, false, false, a.mask == nullptr ? nullptr : a.mask + at});
+    const float* const mask = a.mask == nullptr ? nullptr : a.mask + at;
+    if (a.stride_y == 1 && a.stride_x == 1) {
+      conv_rows({wide, a.filters, a.kernel_height, a.kernel_width, 1, 1, a.dilation_y, a.dilation_x, a.blocks, out_rows,
+                 a.width, a.channels},
+                scratch, a.turned, a.dx + at, {nullptr, 0, nullptr, false, false, mask});
+    } else {
+      strided_rows(a, scratch, wide, down, across, y0, out_rows, a.dx + at, mask);
+    }
   });
 }
 

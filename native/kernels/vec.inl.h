@@ -93,6 +93,14 @@ FOVEAL_INLINE void wide_products(WordReg a, uint32_t factor, WordReg& low, WordR
 FOVEAL_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 FOVEAL_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 FOVEAL_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+FOVEAL_INLINE int64_t gcd(int64_t a, int64_t b) {
+  while (b != 0) {
+    const int64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
 
 // A loop over 0 … N - 1 that is unrolled whole, its index a constant: arrays indexed by it stay in registers.
 template <int I>

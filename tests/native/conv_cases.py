@@ -180,7 +180,8 @@ def backward_data(g: Geometry, *, mask: bool = False) -> Case:
         dx = np.where(gates[: g.batch] > 0, dx, 0)
     s = g.sizes
     band = min(g.band, s["height"])
-    scratch = (band - 1 + g.spec.extent[0]) * (s["width"] + g.spec.extent[1] - 1) * s["filters"]
+    (high, wide), (down, across) = g.spec.extent, g.spec.strides
+    scratch = ((band + high - 2) // down + 1) * ((s["width"] + wide - 2) // across + 1) * s["filters"]
     reversed_panels = in_blocks(turned(weight, g.spec.groups), g.spec.groups, g.blocks, s["filters"] // g.blocks)
     args = {
         "dy": stored(dy), "turned": reversed_panels, "mask": stored(gates) if mask else None,

@@ -315,9 +315,11 @@ def _lower_implicit(conv: Conv, b: Builder) -> Backward:
                 outputs=y.stored // blocks, blocks=blocks,
             )  # fmt: skip
         dx = b.buffer("dx", x.floats)
-        span = (x.width + wide - 1) * y.stored
-        band = max(1, min(x.height, max(BAND_FLOATS // span - high + 1, high - kernel_height)))
-        scratch = (band + high - 1) * span
+        (stride_y, stride_x), (more_y, more_x) = conv.spec.strides, (high - 2, wide - 2)
+        span = ((x.width + more_x) // stride_x + 1) * y.stored  # of a row of dy that rows of dx come from
+        band = max((BAND_FLOATS // span - 1) * stride_y - more_y, high - kernel_height)
+        band = max(1, min(x.height, band))
+        scratch = ((band + more_y) // stride_y + 1) * span
         b.emit(
             "conv2d_backward_data", conv.flops, dy=dy, turned=turned, mask=x.buffer if x.rectified else None, dx=dx,
             scratch=b.buffer("scratch", constant=scratch * b.threads), band=band, scratch_floats=scratch, **geometry,
