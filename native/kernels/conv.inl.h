@@ -137,7 +137,8 @@ void strided_rows(const conv2d_backward_data_args& a, const float* rows, int64_t
     const TileB b = panel_columns(a.turned + block * depth * outputs, depth, n, outputs);
     for (int64_t item = 0; item < out_rows * least(a.stride_x, a.width); ++item) {
       const int64_t r = item / least(a.stride_x, a.width), x = item % least(a.stride_x, a.width);
-      const int64_t at = (r * a.width + x) * a.channels + block * outputs + n, pixels = ceil_div(a.width - x, a.stride_x);
+      const int64_t at = (r * a.width + x) * a.channels + block * outputs + n,
+                    pixels = ceil_div(a.width - x, a.stride_x);
       TileC c{dx + at, a.stride_x * a.channels, nullptr, false, false, mask == nullptr ? nullptr : mask + at};
       // turned taps (u, v) belong to (kernel_height - 1 - u, kernel_width - 1 - v)
       const auto above = [&](int64_t u) { return y0 + r + a.top - (a.kernel_height - 1 - u) * a.dilation_y; };
@@ -156,8 +157,8 @@ void strided_rows(const conv2d_backward_data_args& a, const float* rows, int64_t
         c.mask = u + skipped < a.kernel_height ? nullptr : whole_mask;
         tile_rows({rows + (row * wide + column) * a.filters + block * inputs, a.filters, 1,
                    apart * a.dilation_x / a.stride_x * a.filters},
-                  {b.data + (u * a.kernel_width + v) * inputs * b.row, b.row, apart * inputs * b.row}, {count, inputs}, c,
-                  pixels, columns);
+                  {b.data + (u * a.kernel_width + v) * inputs * b.row, b.row, apart * inputs * b.row}, {count, inputs},
+                  c, pixels, columns);
         c.resume = true;
       }
     }

@@ -301,25 +301,30 @@ FOVEAL_INLINE void transform_output(const TileGrid& g, const winograd_forward_ar
   }
 }
 
+constexpr int64_t LEAST_BLOCK = 8;  // tiles of a work item, where there are more
+
 template <class F>
 void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
   constexpr int FREQUENCIES = F::SIZE * F::SIZE;
   const TileGrid g = tile_grid<F>(a);
   const int64_t tiles = run.batch * g.per_image;
-  const int64_t block = most(1, least(a.block, ceil_div(tiles, 2 * pool_threads(*run.pool))));
+  // enough items for all threads: fewer tiles each, or, of few tiles, also fewer filters
+  const int64_t wanted = 2 * pool_threads(*run.pool);
+  const int64_t block = least(a.block, most(LEAST_BLOCK, ceil_div(tiles, wanted))), blocks = ceil_div(tiles, block);
+  const int64_t panels = ceil_div(g.filters, TILE_COLUMNS), parts = least(panels, ceil_div(wanted, blocks));
   const int64_t v_step = a.block * g.channels + SKEW, m_step = a.block * TILE_COLUMNS + SKEW;
   const bool streams = a.code == nullptr && run.batch * g.out_height * g.out_width * g.filters > STREAMED;
-  each(run, ceil_div(tiles, block), [&](int64_t item, int thread) {
+  each(run, blocks * parts, [&](int64_t item, int thread) {
     float* const zeros = a.scratch + thread * a.scratch_floats;
     float* const v = zeros + g.channels;
     float* const m = v + FREQUENCIES * v_step;
     zero_floats(zeros, g.channels);
-    const int64_t begin = item * block, count = least(block, tiles - begin);
+    const int64_t part = item % parts, begin = item / parts * block, count = least(block, tiles - begin);
     for (int64_t t = 0; t < count; ++t) {
       transform_input<F>(g, a.x, a.affine, a.rectify, zeros, begin + t, v + t * g.channels, v_step);
     }
-    for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
-      const int64_t columns = tile_columns(n, g.filters);
+    for (int64_t panel = panels * part / parts; panel < panels * (part + 1) / parts; ++panel) {
+      const int64_t n = panel * TILE_COLUMNS, columns = tile_columns(n, g.filters);
       for (int q = 0; q < FREQUENCIES; ++q) {
         const TileB u = panel_columns(a.u + q * g.channels * g.filters, g.channels, n, g.filters);
         tile_rows({v + q * v_step, g.channels, 1, 0}, u, {1, g.channels},

@@ -155,16 +155,21 @@ def _init_stream(seed: int, entry: Entry) -> tuple[int, int]:
 
 
 class Parameters(Mapping[str, Array]):
-    """The parameters of a plan by name: reading copies out in logical shape, assignment writes back."""
+    """The parameters of a plan by name: reading copies out in logical shape, assignment writes back.
+
+    changes: how often anything may have been written to them.
+    """
 
     def __init__(self, layout: ParamLayout, buffer: Array) -> None:
         self._layout, self._buffer = layout, buffer
+        self.changes = 0
 
     def __getitem__(self, name: str) -> Array:
         return self._layout.read(self._buffer, self._known(name))
 
     def __setitem__(self, name: str, value: NDArray[np.floating]) -> None:
         self._layout.write(self._buffer, self._known(name), np.asarray(value))
+        self.changes += 1
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._layout.entries)

@@ -184,8 +184,9 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
         "out_height": y.height, "out_width": y.width, "filters": y.stored,
     }  # fmt: skip
     sizes = frequencies * x.stored * y.stored
-    u = b.buffer("u", constant=sizes)
-    b.emit("winograd_weights", weight=conv.weight, u=u, inputs=x.stored, outputs=y.stored, kernel=kernel, turned=0)
+    u = b.prepared(
+        "winograd_weights", "u", sizes, weight=conv.weight, inputs=x.stored, outputs=y.stored, kernel=kernel, turned=0
+    )
     scratch = x.stored + frequencies * (BLOCK * (x.stored + COLUMNS) + 2 * SKEW)
     b.emit(
         "winograd_forward", conv.flops, **reading(x), u=u, bias=conv.bias, y=y.buffer, code=None, **geometry,

@@ -39,7 +39,7 @@ def describe(apart: Builder, layout: ParamLayout, steps: Sequence[Step]) -> list
     facts = []
     for place, layer, in_shape in apart.placed:
         label = f"{place} {layer.kind}"
-        mine = [step for step in steps if step.layer == label and step.phase in ("forward", "backward")]
+        mine = [step for step in steps if step.layer == label and step.phase in ("prepare", "forward", "backward")]
         runs = "python" if any(step.function for step in mine) else "native" if mine else ""
         facts.append(
             LayerFacts(

@@ -89,7 +89,10 @@ class Plan:
     # ---- building
 
     def _builder(self, *, training: bool) -> Builder:
-        return Builder(training=training, batch=self.batch_size, threads=self.threads, isa=self.isa, fuse=self._fuse)
+        return Builder(
+            training=training, batch=self.batch_size, threads=self.threads, isa=self.isa, fuse=self._fuse,
+            keep=self.optimizer is None,
+        )  # fmt: skip
 
     def _build(self) -> None:
         inference = self._builder(training=False)
@@ -101,12 +104,16 @@ class Plan:
         training: list[Step] = []
         if self.optimizer is not None:
             training, state = self._lower_training(self.optimizer)
+        prepare = [step for step in inference.steps if step.phase == "prepare"]
+        predict = [step for step in inference.steps if step.phase != "prepare"]
         arena = max(place(inference.steps, self.batch_size), place(training, self.batch_size))
         self._memory = Memory(self.layout, self.batch_size, arena, state, self.optimizer is not None)
         self._flat: Floats = self._memory.params.view(np.float32)
         self._state = {name: array.view(np.float32) for name, array in self._memory.states.items()}
         self._logits = scores
-        self._inference = self._bind(inference.steps)
+        self._preparation = self._bind(prepare)
+        self._prepared_at = -1  # the number of changes to parameters when it was last run
+        self._inference = self._bind(predict)
         self._training = self._bind(training) if training else None
 
     def _lower_training(self, optimizer: Optimizer) -> tuple[list[Step], dict[str, Buffer]]:
@@ -153,7 +160,7 @@ class Plan:
             part = images[start : start + self.batch_size]
             with self._use():
                 self._put(part, np.zeros(len(part), np.int32))
-                self._inference.run(self._info(len(part)))
+                self._infer(self._inference, len(part))
                 logits[start : start + len(part)] = self._read_logits(len(part))
         return logits
 
@@ -201,7 +208,7 @@ class Plan:
             part = index[start : start + self.batch_size]
             with self._use():
                 self._gather(source, part, still[: len(part)])
-                source.inference.run(self._info(len(part)))
+                self._infer(source.inference, len(part))
                 logits[start : start + len(part)] = self._read_logits(len(part))
                 losses[start : start + len(part)] = self._memory.array(self._io.losses)[: len(part)]
         total = 0.0
@@ -236,6 +243,7 @@ class Plan:
             self.layout.check(name, value)
         for buffer, name, value in writes:
             self.layout.write(buffer, name, value)
+        self.params.changes += 1
 
     @property
     def memory(self) -> dict[str, int]:
@@ -253,7 +261,8 @@ class Plan:
         """What is to be known of each layer, in order, containers before what is in them."""
         apart = Builder(training=False, batch=self.batch_size, threads=self.threads, isa=self.isa, fuse=False)
         lower(self.net, self._io.value, apart)
-        return describe(apart, self.layout, [*self._inference.steps, *(self._training.steps if self._training else ())])
+        programs = [self._preparation, self._inference, *([self._training] if self._training else [])]
+        return describe(apart, self.layout, [step for program in programs for step in program.steps])
 
     def time_steps(self, runs: int) -> list[tuple[Step, list[float]]]:
         """Seconds of each native step of the training program, over `runs` runs; for profiling: weights change."""
@@ -273,7 +282,8 @@ class Plan:
         record_program(path, steps, self._memory, self._io, batches, info)
 
     def __str__(self) -> str:
-        rows = (self._training or self._inference).table(self.isa, self.batch_size)
+        programs = [self._training] if self._training else [self._preparation, self._inference]
+        rows = [row for program in programs for row in program.table(self.isa, self.batch_size)]
         head = ("phase", "layer", "step", "provenance", "bytes", "FLOPs")
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]]
@@ -298,6 +308,13 @@ class Plan:
             yield
         finally:
             self._in_use.release()
+
+    def _infer(self, program: BoundProgram, batch: int) -> None:
+        """Run an inference program, after what depends on parameters alone where they have changed."""
+        if self._prepared_at != self.params.changes:
+            self._preparation.run(self._info(batch))
+            self._prepared_at = self.params.changes
+        program.run(self._info(batch))
 
     def _update(self, program: BoundProgram, batch: int, lr: float, epoch: int, step: int) -> BatchResult:
         lr = real(lr, "lr", 0, high=LARGEST)

@@ -18,6 +18,7 @@ from foveal.layers.base import Layer, Shape
 from foveal.params import Entry, ParamSlot, Storage
 
 Region = Literal["arena", "fixed", "external", "params", "gradients", "state"]
+Phase = Literal["prepare", "forward", "loss", "backward", "update"]
 
 
 @dataclass(eq=False)
@@ -68,7 +69,7 @@ class Step:
     args: dict[str, Argument] = field(default_factory=dict)
     function: PythonFunction | None = None
     flops: int = 0  # for one image
-    phase: Literal["forward", "loss", "backward", "update"] = "forward"
+    phase: Phase = "forward"
 
     @property
     def buffers(self) -> list[Buffer]:
@@ -152,13 +153,15 @@ class Gradient:
 class Builder:
     """Collects steps, buffers and parameters while layers are lowered."""
 
-    def __init__(self, *, training: bool, batch: int, threads: int, isa: str, fuse: bool = True) -> None:
-        self.training, self.batch, self.threads, self.isa = training, batch, threads, isa
+    def __init__(
+        self, *, training: bool, batch: int, threads: int, isa: str, fuse: bool = True, keep: bool = False
+    ) -> None:
+        self.training, self.batch, self.threads, self.isa, self.keep = training, batch, threads, isa, keep
         self.fuse = fuse and isa != REFERENCE  # definitions run one by one
         self.least_batch = 1  # images that the program needs
         self.steps: list[Step] = []
         self.entries: list[Entry] = []
-        self.phase: Literal["forward", "loss", "backward", "update"] = "forward"
+        self.phase: Phase = "forward"
         self.placed: list[tuple[str, Layer, Shape]] = []  # (place, layer, its input shape) as they were lowered
         self._scope: list[str] = []
         self._layer = ""
@@ -223,6 +226,16 @@ class Builder:
     def emit(self, kernel: str, flops: int = 0, /, **args: Argument) -> None:
         """A native step; `flops` for one image."""
         self.steps.append(Step(kernel, self._layer, args, flops=flops, phase=self.phase))
+
+    def prepared(self, kernel: str, name: str, floats: int, /, **args: Argument) -> Buffer:
+        """A native step that fills a buffer, its argument `name`, from parameters alone: where the program keeps such
+        buffers (`keep`), it is run only after parameters have changed."""
+        buffer = (
+            Buffer(f"{self.prefix}.{name}", 0, floats, region="fixed") if self.keep else self.buffer(name, 0, floats)
+        )
+        phase: Phase = "prepare" if self.keep else self.phase
+        self.steps.append(Step(kernel, self._layer, args | {name: buffer}, phase=phase))
+        return buffer
 
     def python(self, name: str, function: PythonFunction, touches: list[Buffer], *, flops: int = 0) -> None:
         """A step in Python; `touches` are all buffers it reads or writes."""
