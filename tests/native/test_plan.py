@@ -453,6 +453,28 @@ def test_a_loss_or_a_limit_that_does_not_fit_is_refused(
 # ---- threads, floating-point mode, lifetime
 
 
+def test_a_plan_that_only_predicts_follows_its_weights() -> None:
+    """What it keeps of them, the transformed weights of Winograd convolutions, is made again after any change."""
+    x, _ = images(shape=(16, 8, 8))
+    net = fv.Sequential(fv.Conv2d(32, 3, padding=1), fv.ReLU(), fv.Conv2d(96, 5, padding=2), fv.GlobalAvgPool())
+    trained, kept = (fv.Plan(net, (16, 8, 8), BATCH, optimizer, seed=3) for optimizer in (fv.Momentum(), None))
+    assert "prepare" in str(kept) and "prepare" not in str(trained)
+
+    def same() -> None:
+        for count in (BATCH, 1):  # one image: its filters are shared out among the threads
+            np.testing.assert_array_equal(kept.predict(x[:count]), trained.predict(x[:count]))
+
+    same()
+    before = kept.predict(x)
+    for plan in (trained, kept):
+        plan.params["2.weight"] = 2 * plan.params["2.weight"]
+    same()
+    assert (kept.predict(x) != before).any()
+    trained.train_step(x, np.zeros(BATCH, np.int64), 0.1)
+    kept.load_state_dict(trained.state_dict())
+    same()
+
+
 def test_a_plan_at_work_is_refused_to_others() -> None:
     at_work, go_on = threading.Event(), threading.Event()
 
