@@ -275,10 +275,10 @@ FOVEAL_INLINE void gradient_row(const conv2d_first_backward_args& a, int64_t ima
 // A kernel row (columns and channels) is one run of neighbouring floats of x: the rows of a tile.
 void conv2d_first_backward(const conv2d_first_backward_args& a, const Run& run) {
   const int64_t span = a.kernel_width * a.channels, depth = a.kernel_height * span, size = depth * a.filters;
-  const int64_t groups = ceil_div(run.batch, a.images);
+  const int64_t groups = ceil_div(run.batch, a.images), sums_size = size + a.filters;
   each(run, groups, [&](int64_t group, int thread) {
-    float* const sums = a.partial + group * size;
-    zero_floats(sums, size);
+    float* const sums = a.partial + group * sums_size;
+    zero_floats(sums, sums_size);
     for (int64_t image = group * a.images; image < least(run.batch, (group + 1) * a.images); ++image) {
       for (int64_t row = 0; row < a.out_height; row += a.band) {
         const int64_t rows = least(a.band, a.out_height - row), across = a.out_width * a.filters;
@@ -288,6 +288,7 @@ void conv2d_first_backward(const conv2d_first_backward_args& a, const Run& run) 
           for (int64_t r = 0; r < rows; ++r) gradient_row(a, image, row + r, made + r * across);
           dy = made;
         }
+        if (a.dbias != nullptr) add_columns(dy, a.filters, rows * a.out_width, a.filters, sums + size);
         for (int64_t ky = 0; ky < a.kernel_height; ++ky) {
           const float* const x = a.x + (image * a.height + row * a.stride_y + ky) * a.width * a.channels;
           for (int64_t n = 0; n < a.filters; n += TILE_COLUMNS) {
@@ -301,11 +302,11 @@ void conv2d_first_backward(const conv2d_first_backward_args& a, const Run& run) 
       }
     }
   });
-  each_range(run, size, PIECE / 16, [&](int64_t begin, int64_t end) {
+  each_range(run, a.dbias == nullptr ? size : sums_size, PIECE / 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i += LANES) {
       Reg sum = load(a.partial + i);
-      for (int64_t group = 1; group < groups; ++group) sum += load(a.partial + group * size + i);
-      store(a.dweight + i, sum);
+      for (int64_t group = 1; group < groups; ++group) sum += load(a.partial + group * sums_size + i);
+      store(i < size ? a.dweight + i : a.dbias + (i - size), sum);
     }
   });
 }

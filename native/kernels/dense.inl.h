@@ -56,7 +56,8 @@ void dense_backward_data(const dense_backward_data_args& a, const Run& run) {
                  {nullptr, 0, nullptr, false, false, a.mask});
 }
 
-// dW (I, O) = Xᵀ dY: each thread owns some tiles and passes over the rows, block by block.
+// dW (I, O) = Xᵀ dY: each thread owns some tiles and passes over the rows, block by block. db: the columns' sums, in
+// float within a block and in double over blocks, by whoever owns the columns' first tile.
 void dense_backward_weights(const dense_backward_weights_args& a, const Run& run) {
   const int64_t rows = run.batch * a.rows, chunks = ceil_div(a.inputs, ROW_CHUNK);
   const int64_t tiles = chunks * ceil_div(a.units, TILE_COLUMNS);
@@ -72,6 +73,11 @@ void dense_backward_weights(const dense_backward_weights_args& a, const Run& run
                   {a.dy + r * a.units + n, a.units, 0}, {1, least(BATCH_BLOCK, rows - r)},
                   {const_cast<float*>(at.data) + m * at.row, at.row, nullptr, r > 0, false, nullptr}, count,
                   tile_columns(n, a.units));
+        if (a.dbias == nullptr || m > 0) continue;
+        const int64_t columns = tile_columns(n, a.units);
+        if (r == 0) __builtin_memset(a.sums + n, 0, columns * 8);
+        add_columns(a.dy + r * a.units + n, a.units, least(BATCH_BLOCK, rows - r), columns, a.sums + n);
+        if (r + BATCH_BLOCK >= rows) set_columns(columns, a.sums + n, a.dbias + n);
       }
     }
   });
@@ -99,38 +105,15 @@ void turn_weights(const turn_weights_args& a, const Run& run) {
   });
 }
 
-// Sums over pixels within an image in float, over images in double, each in order: with codes, too, that of the map
-// before it was pooled.
 void bias_backward(const bias_backward_args& a, const Run& run) {
-  each(run, run.batch, [&](int64_t n, int) {
-    const int64_t image = n * a.pixels * a.channels;
-    each_channel(a.channels, [&](int64_t c, auto registers) {
-      Reg sum[registers] = {};
-      if (a.code == nullptr) {
-        for (int64_t p = 0; p < a.pixels; ++p) {
-          unroll<registers>([&](auto r) { sum[r] += load(a.dy + image + p * a.channels + c + r * LANES); });
-        }
-      } else {
-        for (int64_t row = 0; row < a.pixels; row += a.width) {
-          for (int64_t below = 0; below < 2; ++below) {
-            for (int64_t p = row; p < row + a.width; ++p) {
-              unroll<registers>([&](auto r) {
-                const int64_t i = image + p * a.channels + c + r * LANES;
-                const IntReg code = __builtin_convertvector(*reinterpret_cast<const ByteReg*>(a.code + i), IntReg);
-                sum[r] += (code >> 1) == static_cast<int32_t>(below) ? load(a.dy + i) : Reg{};
-              });
-            }
-          }
-        }
-      }
-      unroll<registers>([&](auto r) { store(a.partial + n * a.channels + c + r * LANES, sum[r]); });
-    });
+  each(run, ceil_div(a.channels, TILE_COLUMNS), [&](int64_t item, int) {
+    const int64_t c = item * TILE_COLUMNS, columns = tile_columns(c, a.channels), rows = run.batch * a.pixels;
+    double sums[TILE_COLUMNS] = {};
+    for (int64_t r = 0; r < rows; r += BATCH_BLOCK) {
+      add_columns(a.dy + r * a.channels + c, a.channels, least(BATCH_BLOCK, rows - r), columns, sums);
+    }
+    set_columns(columns, sums, a.dbias + c);
   });
-  for (int64_t c = 0; c < a.channels; ++c) {
-    double sum = 0;
-    for (int64_t n = 0; n < run.batch; ++n) sum += a.partial[n * a.channels + c];
-    a.dbias[c] = static_cast<float>(sum);
-  }
 }
 
 }  // namespace

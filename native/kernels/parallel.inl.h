@@ -27,12 +27,31 @@ void each_share(const Run& run, int64_t count, const Body& body) {
   each(run, shares, [&](int64_t item, int) { body(count * item / shares, count * (item + 1) / shares); });
 }
 
-// body(c, registers) over all channels, four registers at a time: as many sums go on side by side.
+// body(c, registers) over all channels, four or two registers at a time: as many sums go on side by side.
 template <class Body>
 FOVEAL_INLINE void each_channel(int64_t channels, const Body& body) {
   int64_t c = 0;
   for (; c + 4 * LANES <= channels; c += 4 * LANES) body(c, Index<4>{});
+  for (; c + 2 * LANES <= channels; c += 2 * LANES) body(c, Index<2>{});
   for (; c < channels; c += LANES) body(c, Index<1>{});
+}
+
+// sums[c] += the sum over `rows` rows of x[row * r + c], in float and in their order.
+template <class T>
+FOVEAL_INLINE void add_columns(const float* x, int64_t row, int64_t rows, int64_t columns, T* sums) {
+  each_channel(columns, [&](int64_t c, auto registers) {
+    Reg sum[registers] = {};
+    for (int64_t r = 0; r < rows; ++r) {
+      unroll<registers>([&](auto n) { sum[n] += load(x + r * row + c + n * LANES); });
+    }
+    unroll<registers>([&](auto n) {
+      for (int64_t lane = 0; lane < LANES; ++lane) sums[c + n * LANES + lane] += sum[n][lane];
+    });
+  });
+}
+template <class T>
+FOVEAL_INLINE void set_columns(int64_t columns, const T* sums, float* to) {
+  for (int64_t c = 0; c < columns; ++c) to[c] = static_cast<float>(sums[c]);
 }
 
 }  // namespace

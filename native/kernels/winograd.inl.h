@@ -3,6 +3,7 @@
 // An output tile of m × m pixels is Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A, x being the n × n pixels under it, n = m + r - 1. Over
 // channels the elementwise product becomes n² matrix products of (tiles × channels) with (channels × filters).
 // Backward in adjoint form: dM = A dy Aᵀ (tiles do not overlap, so each dy is read once), dU += Vᵀ dM, dw = Gᵀ dU G,
+// db the sum over tiles of one of dM's frequencies,
 // dV = dM Uᵀ, and dx is the sum of the overlapping B dV Bᵀ.
 //
 //   x (N, H, W, I) → V (n², tiles, I);  weight → U (n², panels of (I, 32));  M (n², tiles, filters) → y
@@ -454,6 +455,11 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
                     {const_cast<float*>(at.data), at.row, nullptr, image + t > 0, false, nullptr}, g.channels,
                     tile_columns(n, g.filters));
         }
+      }
+      if (q == F::SIZE + 1 && a.dbias != nullptr) {  // of point 1 on both axes: there dM is the sum of a tile's dy
+        if (image == 0) __builtin_memset(a.sums, 0, g.filters * 8);
+        add_columns(m, g.filters, tiles, g.filters, a.sums);
+        if (image + a.images >= run.batch) set_columns(g.filters, a.sums, a.dbias);
       }
       if (a.dx == nullptr) return;
       ahead = {a.turned + (q + 1) * weights, du + weights, more * weights, image > 0 ? more * weights : 0};

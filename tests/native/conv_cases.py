@@ -205,7 +205,7 @@ def backward_weights(g: Geometry) -> Case:
     return Case("conv2d_backward_weights", args, {"dweight": Want(expected, tolerance(length, limit))}, g.batch)
 
 
-def first_backward(g: Geometry, *, given: str = "plain", band: int = 2, group: int = 2) -> Case:
+def first_backward(g: Geometry, *, given: str = "plain", band: int = 2, group: int = 2, bias: bool = True) -> Case:
     """given: how the gradient comes, "plain", "pooled", or what is left of "norm" or of "norm_relu"."""
     x, _, dy = tensors(g)
     left_out = ("top", "left", "dilation_y", "dilation_x", "blocks")
@@ -217,11 +217,21 @@ def first_backward(g: Geometry, *, given: str = "plain", band: int = 2, group: i
     expected, limit = in_panels(dweight, s["channels"]), in_panels(scale, s["channels"])
     args = {
         "x": stored(x, s["channels"]), **extra, "dweight": Out(expected.size),
-        "partial": Out(-(-g.images // group) * expected.size),
+        "dbias": Out(s["filters"]) if bias else None,
+        "partial": Out(-(-g.images // group) * (expected.size + s["filters"])),
         "scratch": Out(band * s["out_width"] * s["filters"], per_thread=True), **s, "band": band, "images": group,
     }  # fmt: skip
     length = g.batch * s["out_height"] * s["out_width"] + 4
-    return Case("conv2d_first_backward", args, {"dweight": Want(expected, tolerance(length, limit))}, g.batch)
+    want = {"dweight": Want(expected, tolerance(length, limit))}
+    if bias:
+        want["dbias"] = bias_wanted(used[: g.batch])
+    return Case("conv2d_first_backward", args, want, g.batch)
+
+
+def bias_wanted(dy: np.ndarray) -> Want:
+    """The bias's gradient, of dy (N, O, Y, X), by the definition."""
+    over, dy64 = (0, 2, 3), dy.astype(np.float64)
+    return Want(vector(dy64.sum(axis=over)), tolerance(dy[:, 0].size, vector(np.abs(dy64).sum(axis=over))))
 
 
 def gradient_given(dy: np.ndarray, given: str) -> tuple[np.ndarray, dict[str, np.ndarray | float | None]]:
@@ -320,6 +330,7 @@ FIRST = {
 for name, geometry in FIRST.items():
     for given in ("plain", "pooled", "norm", "norm_relu"):
         register("conv2d_first_backward", f"{name}_{given}", lambda g=geometry, k=given: first_backward(g, given=k))
+register("conv2d_first_backward", "no_bias", lambda: first_backward(FIRST["channels_3"], bias=False))
 register("conv2d_first_backward", "band_gt_image", lambda: first_backward(FIRST["channels_3"], given="norm", band=100))
 register("conv2d_first_backward", "one_group", lambda: first_backward(FIRST["channels_3"], given="pooled", group=8))
 

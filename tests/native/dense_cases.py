@@ -1,6 +1,6 @@
 """Dense layers and 1×1 convolutions, and the gradient of the bias."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from kernel_case import Case, Out, Want, register, tolerance
@@ -107,15 +107,26 @@ def backward_data(p: Product, *, mask: bool = False) -> Case:
     return Case("dense_backward_data", args, {"dx": want}, p.batch)
 
 
-def backward_weights(p: Product) -> Case:
+def backward_weights(p: Product, *, bias: bool = True) -> Case:
     x, _, dy = tensors(p)
     x64, weight64, dy64 = define(p)
     _, exact = Dense(p.units).backward(dy64, x64, {"weight": weight64}, TRAIN)
     _, scale = Dense(p.units).backward(np.abs(dy64), np.abs(x64), {"weight": weight64}, TRAIN)
     dweight, limit = (in_panels(d["weight"], p.stored_inputs) for d in (exact, scale))
-    args = {"x": wide(x, p.stored_inputs), "dy": wide(dy, p.sizes["units"]), "dweight": Out(dweight.size), **p.sizes}
-    want = Want(dweight, tolerance(p.batch * p.rows, limit))
-    return Case("dense_backward_weights", args, {"dweight": want}, p.batch)
+    units = p.sizes["units"]
+    args = {
+        "x": wide(x, p.stored_inputs), "dy": wide(dy, units), "dweight": Out(dweight.size),
+        "dbias": Out(units) if bias else None, "sums": Out(units) if bias else None, **p.sizes,
+    }  # fmt: skip
+    want = {"dweight": Want(dweight, tolerance(p.batch * p.rows, limit))}
+    if bias:
+        want["dbias"] = Want(vector(exact["bias"]), bias_tolerance(p.batch * p.rows, vector(scale["bias"])))
+    return Case("dense_backward_weights", args, want, p.batch)
+
+
+def bias_tolerance(rows: int, scale: np.ndarray) -> np.ndarray:
+    """Blocks of 256 rows are summed in float, these sums in double, rounded at the end."""
+    return tolerance(min(rows, 256) + 1, scale)
 
 
 def bias_backward(pixels: int, channels: int, images: int, batch: int, *, positive: bool = False) -> Case:
@@ -126,19 +137,9 @@ def bias_backward(pixels: int, channels: int, images: int, batch: int, *, positi
     dbias = Dense(channels).backward(dy64, *no_inputs, TRAIN)[1]["bias"]
     scale = np.abs(dy64).sum(axis=0)
     size = padded_channels(channels)
-    args = {
-        "dy": wide(dy, size), "code": None, "dbias": Out(size), "partial": Out(images * size), "pixels": pixels,
-        "width": pixels, "channels": size,
-    }  # fmt: skip
-    want = Want(vector(dbias), tolerance(pixels + 1, vector(scale)))  # over images in double, rounded at the end
+    args = {"dy": wide(dy, size), "dbias": Out(size), "pixels": pixels, "channels": size}
+    want = Want(vector(dbias), bias_tolerance(batch * pixels, vector(scale)))
     return Case("bias_backward", args, {"dbias": want}, batch)
-
-
-def bias_backward_of_pooled(height: int, width: int, channels: int, images: int, batch: int) -> Case:
-    """dy is that of a pooled map; its order does not matter to the definition, but the codes must leave nothing out."""
-    case = bias_backward(height * width, channels, images, batch)
-    code = np.random.default_rng(3).integers(0, 4, case.args["dy"].shape).astype(np.uint8)  # type: ignore[union-attr]
-    return replace(case, args={**case.args, "code": code, "width": width})
 
 
 for name, product in PRODUCTS.items():
@@ -149,12 +150,11 @@ for name, product in PRODUCTS.items():
 for name in ("columns_16", "depth_gt_two_blocks", "units_gt_block", "rows_of_an_image", "batch_prefix"):
     register("dense_forward", f"{name}_relu", lambda p=PRODUCTS[name]: forward(p, relu=True))
     register("dense_forward", f"{name}_no_bias", lambda p=PRODUCTS[name]: forward(p, bias=False))
+    register("dense_backward_weights", f"{name}_no_bias", lambda p=PRODUCTS[name]: backward_weights(p, bias=False))
     register("dense_backward_data", f"{name}_mask", lambda p=PRODUCTS[name]: backward_data(p, mask=True))
 
 register("bias_backward", "one_pixel", lambda: bias_backward(1, 16, 3, 3))
 register("bias_backward", "one_image", lambda: bias_backward(9, 10, 1, 1))
-register("bias_backward", "pooled", lambda: bias_backward_of_pooled(3, 4, 16, 3, 2))
-register("bias_backward", "pooled_one_pixel", lambda: bias_backward_of_pooled(1, 1, 72, 2, 2))
 register("bias_backward", "many_channels", lambda: bias_backward(5, 72, 4, 4))
 register("bias_backward", "many_pixels", lambda: bias_backward(1024, 16, 2, 2))
 register("bias_backward", "many_images", lambda: bias_backward(1, 16, 20000, 20000, positive=True))

@@ -6,7 +6,7 @@ winograd.inl.h states: about twice the worst that was seen.
 """
 
 import numpy as np
-from conv_cases import Geometry, define, gradient_given, gradients, pooled, tensors, turned
+from conv_cases import Geometry, bias_wanted, define, gradient_given, gradients, pooled, tensors, turned
 from kernel_case import EPS, Case, Out, Want, register, tolerance
 from layout import floats, gate, in_panels, stored, vector
 
@@ -128,7 +128,14 @@ def forward(
 
 
 def backward(
-    g: Geometry, *, dx: bool = True, mask: bool = False, dy: str = "plain", affine: str | None = None, images: int = 2
+    g: Geometry,
+    *,
+    dx: bool = True,
+    mask: bool = False,
+    dy: str = "plain",
+    affine: str | None = None,
+    images: int = 2,
+    bias: bool = True,
 ) -> Case:
     """dy: how it is given, see conv_cases.gradient_given."""
     x, given = normalised(g, affine)
@@ -144,12 +151,15 @@ def backward(
     want = {"dweight": Want(expected, within(g, 2, scale_dweight).max())}
     if dx:
         want["dx"] = Want(stored(want_dx), within(g, 1, scale_dx).max())
+    if bias:
+        want["dbias"] = bias_wanted(dy64)
     frequencies = (s["kernel"] + 3) ** 2
     tiles = images * -(-s["out_height"] // 4) * -(-s["out_width"] // 4)
     swapped = transformed(weight.transpose(1, 0, 2, 3), s["filters"]).astype(np.float32)
     args = {
         **given, **extra, "turned": swapped if dx else None, "mask": stored(gates) if mask else None,
-        "dweight": Out(expected.size), "dx": Out(g.images * stored(x)[0].size) if dx else None,
+        "dweight": Out(expected.size), "dbias": Out(s["filters"]) if bias else None, "sums": Out(s["filters"]),
+        "dx": Out(g.images * stored(x)[0].size) if dx else None,
         "v": Out(frequencies * (tiles * s["channels"] + SKEW)), "m": Out(frequencies * (tiles * s["filters"] + SKEW)),
         "du": Out(frequencies * s["channels"] * s["filters"]),
         "scratch": Out(2 * max(s["channels"], s["filters"]), per_thread=True), **s, "images": images,
@@ -171,6 +181,7 @@ for name in ("one_tile", "partial_tiles", "panel_and_a_half", "batch_prefix", "f
         register("winograd_forward", f"{name}_pool", lambda g=geometry: forward(g, pool=True, relu=True))
     register("winograd_backward", f"{name}_mask", lambda g=geometry: backward(g, mask=True))
     register("winograd_backward", f"{name}_no_dx", lambda g=geometry: backward(g, dx=False))
+    register("winograd_backward", f"{name}_no_bias", lambda g=geometry: backward(g, bias=False))
     register("winograd_backward", f"{name}_norm", lambda g=geometry: backward(g, dy="norm", affine="linear"))
     register("winograd_backward", f"{name}_pooled", lambda g=geometry: backward(g, dy="pooled"))
 for images in (1, 3):

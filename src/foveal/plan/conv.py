@@ -14,7 +14,7 @@ from foveal.layers import Conv2d
 from foveal.layers.base import Shape
 from foveal.params import Storage
 from foveal.plan.lower import Backward, lowers, new_value, plain
-from foveal.plan.native import aligned, bias_backward, bordered, matrix_layer, reading, unmasked
+from foveal.plan.native import aligned, bias_backward, bordered, matrix_layer, reading, unmasked, with_bias
 from foveal.plan.program import Argument, Buffer, Builder, Gradient, Step, Value
 from foveal.plan.storage import grouped_panels, panels, spread
 from foveal.shapes import padded_channels
@@ -72,10 +72,9 @@ class Conv:
             self.y = self.out = replace(self.y, pool=pool)
 
     def gradient(self, given: Gradient, b: Builder) -> dict[str, Argument]:
-        """Arguments of a step that finishes the output's gradient while it reads it; emits the bias's gradient."""
+        """Arguments of a step that finishes the output's gradient while it reads it."""
         norm = given.norm
         dy = given.buffer if norm else unmasked(given, self.out, b, relu=self.relu)
-        bias_backward(self.bias, dy, self.out, b, self.code)
         return {
             "dy": dy, "code": self.code, "y": norm.x if norm else None, "y_affine": norm.affine if norm else None,
             "coefficients": norm.coefficients if norm else None, "relu": bool(norm and norm.relu),
@@ -213,7 +212,8 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
             )
         b.emit(
             "winograd_backward", 2 * conv.flops, **reading(x), **given, turned=turned,
-            mask=x.buffer if dx and x.rectified else None, dweight=b.gradient_of(conv.weight), dx=dx,
+            mask=x.buffer if dx and x.rectified else None, dweight=b.gradient_of(conv.weight),
+            **with_bias(conv.bias, y, b), dx=dx,
             v=b.buffer("v", constant=frequencies * (images * tiles * x.stored + SKEW)),
             m=b.buffer("m", constant=frequencies * (images * tiles * y.stored + SKEW)),
             du=b.buffer("du", constant=sizes),
@@ -241,11 +241,12 @@ def _lower_first(conv: Conv, b: Builder) -> Backward:
 
     def backward(gradient: Gradient) -> None:
         given = conv.gradient(gradient, b)
-        size = kernel_height * kernel_width * x.stored * y.stored
+        size = (kernel_height * kernel_width * x.stored + 1) * y.stored
         groups, row = -(-b.batch // GROUP), y.width * y.stored
         band = max(1, min(y.height, GRADIENT_FLOATS // row))
         b.emit(
             "conv2d_first_backward", conv.flops, x=x.buffer, **given, dweight=b.gradient_of(conv.weight),
+            dbias=b.gradient_of(conv.bias) if conv.bias else None,
             partial=b.buffer("partial", constant=groups * size), images=GROUP, **geometry,
             band=band, scratch=b.buffer("scratch", constant=band * row * b.threads),
         )  # fmt: skip

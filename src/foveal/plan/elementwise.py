@@ -56,7 +56,7 @@ def lower_dropout(spec: Dropout, x: Value, relu: bool, b: Builder) -> tuple[Valu
     x = aligned(x, b)
     if not b.training or spec.p == 0:
         return x, lambda dy: dy
-    y = replace(x, buffer=b.buffer("y", x.floats), rectified=False)
+    y = replace(x, buffer=b.buffer("y", x.floats))  # of what is rectified a part, so it still is
     mask = b.buffer("mask", x.floats, dtype="uint8")
     b.emit(
         "dropout_forward", x=x.buffer, y=y.buffer, mask=mask, pixels=x.pixels, channels=x.stored, layer=b.k, p=spec.p,
@@ -79,6 +79,6 @@ def _backward(kernel: str, value: Value, flops: int, b: Builder, /, **saved: Arg
             return None
         dx = in_place(dy, value, b)
         b.emit(kernel, flops, dy=dy.buffer, dx=dx, count=value.floats, **saved)
-        return Gradient(dx)
+        return Gradient(dx, masked=dy.masked and value.rectified)
 
     return backward

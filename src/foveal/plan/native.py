@@ -62,13 +62,17 @@ def unmasked(dy: Gradient, y: Value, b: Builder, *, relu: bool) -> Buffer:
     return dx
 
 
-def bias_backward(bias: Buffer | None, dy: Buffer, y: Value, b: Builder, code: Buffer | None = None) -> None:
-    """code: where y is the maximum of windows of 2×2, and the bias belongs to what was pooled."""
+def bias_backward(bias: Buffer | None, dy: Buffer, y: Value, b: Builder) -> None:
+    """For steps of the weights' gradient that do not make the bias's too."""
     if bias is not None:
-        b.emit(
-            "bias_backward", dy=dy, code=code, dbias=b.gradient_of(bias), partial=b.buffer("partial", y.stored),
-            pixels=y.pixels, width=y.width, channels=y.stored,
-        )  # fmt: skip
+        b.emit("bias_backward", dy=dy, dbias=b.gradient_of(bias), pixels=y.pixels, channels=y.stored)
+
+
+def with_bias(bias: Buffer | None, y: Value, b: Builder) -> dict[str, Argument]:
+    """Arguments of a step of the weights' gradient that makes the bias's too, with its work space."""
+    if bias is None:
+        return {"dbias": None, "sums": None}
+    return {"dbias": b.gradient_of(bias), "sums": b.buffer("sums", constant=y.stored, dtype="float64")}
 
 
 @lowers(Dense)
@@ -89,8 +93,8 @@ def matrix_layer(
 
     def backward(gradient: Gradient) -> Gradient | None:
         dy = unmasked(gradient, y, b, relu=relu)
-        bias_backward(bias, dy, y, b)
-        b.emit("dense_backward_weights", flops, x=x.buffer, dy=dy, dweight=b.gradient_of(weight), **sizes)
+        gradients = {"dweight": b.gradient_of(weight), **with_bias(bias, y, b)}
+        b.emit("dense_backward_weights", flops, x=x.buffer, dy=dy, **gradients, **sizes)
         if not x.needs_gradient:
             return None
         turned, dx = b.buffer("turned", constant=weight.constant), b.buffer("dx", x.floats)
