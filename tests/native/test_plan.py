@@ -458,7 +458,8 @@ def test_a_plan_that_only_predicts_follows_its_weights() -> None:
     x, _ = images(shape=(16, 8, 8))
     net = fv.Sequential(fv.Conv2d(32, 3, padding=1), fv.ReLU(), fv.Conv2d(96, 5, padding=2), fv.GlobalAvgPool())
     trained, kept = (fv.Plan(net, (16, 8, 8), BATCH, optimizer, seed=3) for optimizer in (fv.Momentum(), None))
-    assert "prepare" in str(kept) and "prepare" not in str(trained)
+    assert "prepare" in str(kept)
+    assert "prepare" not in str(trained)
 
     def same() -> None:
         for count in (BATCH, 1):  # one image: its filters are shared out among the threads
