@@ -17,9 +17,9 @@ from typing import Any
 
 import click
 import numpy as np
-from networks import torch_network
 
 from foveal import fit, load_dataset
+from foveal.bench.peer import torch_network
 from foveal.cli.options import settings_options
 from foveal.data import Dataset, parse_augment
 from foveal.data.augment import largest_shift

@@ -11,8 +11,8 @@ import statistics
 import time
 
 import numpy as np
-from networks import cases
 
+from foveal.bench.networks import cases
 from foveal.optim import Momentum
 from foveal.plan import Plan
 

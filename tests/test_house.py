@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "foveal"
 LEVELS = {
     "errors": 0, "checks": 1, "spelling": 1, "shapes": 2, "rng": 2, "params": 3, "lrsearch": 3, "kernels": 4,
     "layers": 4, "optim": 4, "models": 5, "plan": 5, "data": 5, "metrics": 5, "run": 6, "train": 7, "testing": 7,
-    "search": 8, "fitting": 9, "__init__": 10, "cli": 11, "__main__": 12,
+    "search": 8, "bench": 8, "fitting": 9, "__init__": 10, "cli": 11, "__main__": 12,
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@
 #include "dropout.inl.h"
 #include "loss.inl.h"
 #include "optim.inl.h"
+#include "peak.inl.h"
 #include "residual.inl.h"
 #include "winograd.inl.h"
 

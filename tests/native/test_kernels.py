@@ -11,6 +11,7 @@ import depthwise_cases  # noqa: F401
 import elementwise_cases  # noqa: F401
 import norm_cases  # noqa: F401
 import numpy as np
+import peak_cases  # noqa: F401
 import pool_cases  # noqa: F401
 import pytest
 import residual_cases  # noqa: F401

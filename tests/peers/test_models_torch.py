@@ -1,20 +1,16 @@
 """Whole models, by their definitions, against the same networks in PyTorch with the same weights."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from foveal.bench.peer import torch_network
 from foveal.layers import Context, SoftmaxCrossEntropy
 from foveal.models import build
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from networks import torch_network  # noqa: E402
 
 pytestmark = pytest.mark.peers
 

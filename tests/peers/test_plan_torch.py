@@ -1,18 +1,16 @@
 """Whole training steps of the native core against PyTorch, from the same weights: loss by loss, weight by weight."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import foveal as fv
+from foveal.bench.networks import Case, cases
+from foveal.bench.peer import torch_network
 from foveal.kernels import available_isas
 
 torch = pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from networks import Case, cases, torch_network  # noqa: E402
 
 pytestmark = pytest.mark.peers
 STEPS, LR = 5, 0.0005  # small enough that no network passes through chaos, where rounding grows

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "evaluate": "Judge a trained model on labelled images.",
     "predict": "Say what a trained model sees in image files.",
     "summary": "Show a model's layers, shapes, parameters and FLOPs.",
+    "bench": "Time training steps on this machine, alone or beside PyTorch.",
     "info": "Show version, instruction sets, threads and compute kernels.",
 }
 

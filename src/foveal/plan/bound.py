@@ -64,6 +64,10 @@ class BoundProgram:
         except RuntimeError as error:  # the system gives no more threads
             raise UsageError(f"{error}; use fewer threads") from None
 
+    def traffic(self, batch: int) -> int:
+        """Bytes that the steps read and write for a whole batch, each buffer once a step."""
+        return sum(buffer.nbytes(batch) for step in self.steps for buffer in step.buffers)
+
     def table(self, isa: str, batch: int) -> list[tuple[str, ...]]:
         """One row a step: phase, layer, kernel, provenance, bytes touched, FLOPs, for a whole batch."""
         rows: list[tuple[str, ...]] = []

@@ -173,6 +173,15 @@ def _refuse_winograd(spec: Conv2d, shape: Shape, stored: int) -> str:
     return "" if 2 * tiles * size**2 <= direct else "tiles of 4×4 outputs leave too much of themselves unused"
 
 
+def winograd_share(spec: Conv2d, shape: Shape) -> float:
+    """Multiplications of a convolution as it is computed, as a share of those that its FLOPs count."""
+    if algorithm_of(spec, shape).name != "Winograd":
+        return 1.0
+    _, (high, wide) = spec.geometry(shape)
+    tiles, size = -(-high // TILE) * -(-wide // TILE), spec.kernel[0] + TILE - 1
+    return tiles * size**2 / (high * wide * spec.kernel[0] ** 2)
+
+
 def _lower_winograd(conv: Conv, b: Builder) -> Backward:
     x, y, spec = conv.x, conv.y, conv.spec
     kernel = spec.kernel[0]

@@ -264,6 +264,11 @@ class Plan:
         programs = [self._preparation, self._inference, *([self._training] if self._training else [])]
         return describe(apart, self.layout, [step for program in programs for step in program.steps])
 
+    @property
+    def traffic(self) -> int:
+        """Bytes that a step of training reads and writes, or one of predicting: each buffer once a native step."""
+        return (self._training or self._inference).traffic(self.batch_size)
+
     def time_steps(self, runs: int) -> list[tuple[Step, list[float]]]:
         """Seconds of each native step of the training program, over `runs` runs; for profiling: weights change."""
         if self._training is None:
