@@ -21,7 +21,7 @@ test-peers: $(VENV)/.peers $(VENV)/.installed
 	$(BIN)/python -m pytest -m peers tests/peers $(PYTEST_ARGS)
 
 bench: $(VENV)/.peers $(VENV)/.installed
-	$(BIN)/python benchmarks/steps.py
+	$(BIN)/foveal bench --nets all --against torch
 
 lint: $(VENV)/.tools | $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ PyTorch is no dependency of foveal: it is imported when it is asked for.
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -33,6 +33,7 @@ from foveal.layers import (
 )
 
 Step = Callable[[], Any]
+MODES: Final = ("eager", "channels_last")
 LIMITS: Final = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
 
@@ -51,7 +52,7 @@ def find_torch(threads: int, *, avx2: bool = False) -> Any:
 
 
 def training_steps(
-    torch: Any, case: Case, x: np.ndarray, y: np.ndarray, lr: float, *, compiled: bool
+    torch: Any, case: Case, x: np.ndarray, y: np.ndarray, lr: float, *, compiled: bool, modes: Sequence[str] = MODES
 ) -> dict[str, Step]:
     """A training step (SGD with momentum, fused) in each mode: "eager", "channels_last", and "compile" if asked for."""
 
@@ -70,7 +71,7 @@ def training_steps(
 
         return step
 
-    steps = {"eager": build(torch.contiguous_format), "channels_last": build(torch.channels_last)}
+    steps = {mode: build(_memory_format(torch, mode)) for mode in modes}
     return steps | ({"compile": build(torch.channels_last, True)} if compiled else {})
 
 
@@ -87,7 +88,11 @@ def inference_steps(torch: Any, case: Case, x: np.ndarray) -> dict[str, Step]:
 
         return step
 
-    return {"eager": build(torch.contiguous_format), "channels_last": build(torch.channels_last)}
+    return {mode: build(_memory_format(torch, mode)) for mode in MODES}
+
+
+def _memory_format(torch: Any, mode: str) -> Any:
+    return torch.channels_last if mode == "channels_last" else torch.contiguous_format
 
 
 def torch_network(net: Sequential, shape: tuple[int, ...]) -> Any:
