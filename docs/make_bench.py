@@ -1,4 +1,4 @@
-"""Fill docs/benchmarks.md and draw docs/bench.svg, from what `foveal bench --json` and the scripts in benchmarks/ found.
+"""Fill docs/benchmarks.md and draw docs/bench.svg, from what `foveal bench --json` and benchmarks/*.py found.
 
 .venv/bin/python docs/make_bench.py      # a test fails when the page or the picture has drifted from benchmarks/results
 """
@@ -10,8 +10,8 @@ from typing import Any
 HERE = Path(__file__).parent
 PAGE, PICTURE, RESULTS = HERE / "benchmarks.md", HERE / "bench.svg", HERE.parent / "benchmarks" / "results"
 LABELS = {
-    "vgg": "BN-VGG", "nin": "NIN", "nin-bn": "NIN, batch norm", "lenet": "LeNet", "mlp": "MLP", "resnet": "ResNet, small",
-    "depthwise": "depthwise",
+    "vgg": "BN-VGG", "nin": "NIN", "nin-bn": "NIN, batch norm", "lenet": "LeNet", "mlp": "MLP",
+    "resnet": "ResNet, small", "depthwise": "depthwise",
 }  # fmt: skip
 OURS, THEIRS = "#0072b2", "#d55e00"  # told apart by the colour-blind too (Okabe and Ito)
 
@@ -23,8 +23,8 @@ def found(name: str) -> Any:
 def steps_table(name: str) -> list[str]:
     """Steps of one run of `foveal bench --against torch`."""
     rows = [
-        "| network (batch) | foveal, ms (p10–p90) | PyTorch, ms (p10–p90) | mode | ratio | GFLOP/s as if direct | computed | "
-        "of the peak loop |",
+        "| network (batch) | foveal, ms (p10–p90) | PyTorch, ms (p10–p90) | mode | ratio | GFLOP/s as if direct | "
+        "computed | of the peak loop |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for it in found(name)["results"]:
@@ -77,7 +77,8 @@ def memory_table() -> list[str]:
         ours, theirs = it["foveal"], it["torch"]
         rows.append(
             f"| {LABELS[it['net']]} ({it['batch']}) | {ours['training']:.0f} MB, {ours['whole']:.0f} MB | "
-            f"{theirs['training']:.0f} MB, {theirs['whole']:.0f} MB | {100 * ours['training'] / theirs['training']:.0f} % |"
+            f"{theirs['training']:.0f} MB, {theirs['whole']:.0f} MB | "
+            f"{100 * ours['training'] / theirs['training']:.0f} % |"
         )
     return rows
 
@@ -123,7 +124,8 @@ def picture() -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" font-family="sans-serif" font-size="12">',
         f'<rect width="{wide}" height="{high}" fill="#ffffff"/>',
         '<text x="12" y="20" fill="#202020" font-weight="bold">Training steps a second, PyTorch = 1 (2 cores)</text>',
-        f'<rect x="{left}" y="29" width="10" height="10" fill="{OURS}"/><text x="{left + 15}" y="38" fill="#202020">foveal</text>',
+        f'<rect x="{left}" y="29" width="10" height="10" fill="{OURS}"/>'
+        f'<text x="{left + 15}" y="38" fill="#202020">foveal</text>',
         f'<rect x="{left + 70}" y="29" width="10" height="10" fill="{THEIRS}"/>'
         f'<text x="{left + 85}" y="38" fill="#202020">PyTorch, its best mode</text>',
     ]

@@ -223,7 +223,7 @@ void conv2d_backward_weights(const conv2d_backward_weights_args& a, const Run& r
   const int64_t chunks = ceil_div(span, ROW_CHUNK), columns = ceil_div(outputs, TILE_COLUMNS);
   const int64_t taps = a.kernel_height * taps_x, tiles = a.blocks * taps * columns * chunks;
   const int64_t depth = a.kernel_height * a.kernel_width * inputs;
-  each_share(run, tiles, [&](int64_t begin, int64_t end) {
+  each_share(run, tiles, [&](int64_t begin, int64_t end, int) {
     for (int64_t image = 0; image < run.batch; ++image) {
       const float* const x = a.x + image * a.height * a.width * a.channels;
       const float* const dy = a.dy + image * a.out_height * a.out_width * a.filters;

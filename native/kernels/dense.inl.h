@@ -7,13 +7,46 @@ namespace {
 constexpr int64_t DEPTH_BLOCK = 512;  // of the reduction: a block of a panel is 64 KB
 constexpr int64_t BATCH_BLOCK = 256;  // rows of a weight gradient's block
 
+// Rows of x with batch norm applied, in `scratch`; or as they lie, where there is none to apply.
+FOVEAL_INLINE const float* normalised_rows(const float* x, const float* affine, int64_t rectify, int64_t rows,
+                                           int64_t channels, float* scratch) {
+  if (affine == nullptr) return x;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < channels; c += LANES) {
+      const int64_t i = r * channels + c;
+      store(scratch + i, Affine(affine, channels, c, rectify)(load(x + i)));
+    }
+  }
+  return scratch;
+}
+
+// Rows of the gradient, columns [begin, end) of them, finished where batch norm's part is left: in `scratch`, or as
+// they lie. y: of the same rows.
+template <class Args>
+FOVEAL_INLINE const float* finished_rows(const Args& a, int64_t first, int64_t rows, int64_t begin, int64_t end,
+                                         float* scratch) {
+  const float* const dy = a.dy + first * a.units;
+  if (a.y == nullptr) return dy;
+  const float* const y = a.y + first * a.units;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = begin; c < end; c += LANES) {
+      const int64_t i = r * a.units + c;
+      store(scratch + i, NormGradient(a.y_affine, a.coefficients, a.units, c, a.relu)(load(dy + i), load(y + i)));
+    }
+  }
+  return scratch;
+}
+
 // y (rows, columns) = x (rows, depth) * panels, with the epilogue of `tc` (its data, row and resume are set here).
-void matrix_product(const Run& run, const float* x, const float* panels, int64_t rows, int64_t depth, int64_t columns,
-                    float* y, TileC tc) {
+// made, or nullptr: x is not there, made(m, count, thread) makes its rows m … m + count.
+template <class Made>
+void matrix_product(const Run& run, const float* x, const Made& made, const float* panels, int64_t rows, int64_t depth,
+                    int64_t columns, float* y, TileC tc) {
+  constexpr bool MAKES = !__is_same(Made, decltype(nullptr));
   const float* const bias = tc.bias;
   const float* const mask = tc.mask;
   const bool relu = tc.relu, streams = rows * columns > STREAMED;
-  const auto block = [&](int64_t m, int64_t count, int64_t n, int64_t k) {
+  const auto block = [&](const float* from, int64_t m, int64_t count, int64_t n, int64_t k) {
     const int64_t end = least(depth, k + DEPTH_BLOCK);
     TileB b = panel_columns(panels, depth, n, columns);
     b.data += k * b.row;
@@ -24,36 +57,65 @@ void matrix_product(const Run& run, const float* x, const float* panels, int64_t
       c.streams = streams;
       c.mask = mask == nullptr ? nullptr : mask + m * columns + n;
     }
-    TileA rows_of_x{x + m * depth + k, depth, 1, 0};
+    TileA rows_of_x{from + k, depth, 1, 0};
     // the rows after a tile's are fetched while it is made, by the first column of tiles: they come from memory
-    if (n == 0 && depth <= DEPTH_BLOCK) rows_of_x.next = x + (m + TILE_ROWS) * depth;
+    if (!MAKES && n == 0 && depth <= DEPTH_BLOCK) rows_of_x.next = from + TILE_ROWS * depth;
     tile_rows(rows_of_x, b, {1, end - k}, c, count, tile_columns(n, columns));
+  };
+  const auto rows_at = [&](int64_t m, int64_t count, int thread) {
+    if constexpr (MAKES) {
+      return made(m, count, thread);
+    } else {
+      return x + m * depth;
+    }
   };
   const int64_t chunks = ceil_div(rows, ROW_CHUNK), tiles = ceil_div(columns, TILE_COLUMNS);
   if (chunks >= tiles) {  // many rows: each item keeps its rows in cache and passes over all panels
-    each(run, chunks, [&](int64_t item, int) {
+    each(run, chunks, [&](int64_t item, int thread) {
       const int64_t m = item * ROW_CHUNK, count = least(ROW_CHUNK, rows - m);
+      const float* const from = rows_at(m, count, thread);
       for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) {
-        for (int64_t n = 0; n < columns; n += TILE_COLUMNS) block(m, count, n, k);
+        for (int64_t n = 0; n < columns; n += TILE_COLUMNS) block(from, m, count, n, k);
       }
       if (streams) stream_end();
     });
   } else {  // few rows: each item keeps its columns in cache and passes over all rows
-    each(run, tiles, [&](int64_t item, int) {
-      for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) block(0, rows, item * TILE_COLUMNS, k);
+    const int64_t step = MAKES ? ROW_CHUNK : rows;
+    each(run, tiles, [&](int64_t item, int thread) {
+      for (int64_t m = 0; m < rows; m += step) {
+        const float* const from = rows_at(m, least(step, rows - m), thread);
+        for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) block(from, m, least(step, rows - m), item * TILE_COLUMNS, k);
+      }
       if (streams) stream_end();
     });
   }
 }
 
 void dense_forward(const dense_forward_args& a, const Run& run) {
-  matrix_product(run, a.x, a.weight, run.batch * a.rows, a.inputs, a.units, a.y,
-                 {nullptr, 0, a.bias, false, a.relu != 0, nullptr});
+  const TileC epilogue{nullptr, 0, a.bias, false, a.relu != 0, nullptr};
+  const int64_t rows = run.batch * a.rows;
+  if (a.affine == nullptr) {
+    matrix_product(run, a.x, nullptr, a.weight, rows, a.inputs, a.units, a.y, epilogue);
+    return;
+  }
+  const auto made = [&](int64_t m, int64_t count, int thread) {
+    return normalised_rows(a.x + m * a.inputs, a.affine, a.rectify, count, a.inputs,
+                           a.scratch + thread * ROW_CHUNK * a.inputs);
+  };
+  matrix_product(run, nullptr, made, a.weight, rows, a.inputs, a.units, a.y, epilogue);
 }
 
 void dense_backward_data(const dense_backward_data_args& a, const Run& run) {
-  matrix_product(run, a.dy, a.turned, run.batch * a.rows, a.units, a.inputs, a.dx,
-                 {nullptr, 0, nullptr, false, false, a.mask});
+  const TileC epilogue{nullptr, 0, nullptr, false, false, a.mask};
+  const int64_t rows = run.batch * a.rows;
+  if (a.y == nullptr) {
+    matrix_product(run, a.dy, nullptr, a.turned, rows, a.units, a.inputs, a.dx, epilogue);
+    return;
+  }
+  const auto made = [&](int64_t m, int64_t count, int thread) {
+    return finished_rows(a, m, count, 0, a.units, a.scratch + thread * ROW_CHUNK * a.units);
+  };
+  matrix_product(run, nullptr, made, a.turned, rows, a.units, a.inputs, a.dx, epilogue);
 }
 
 // dW (I, O) = Xᵀ dY: each thread owns some tiles and passes over the rows, block by block. db: the columns' sums, in
@@ -61,22 +123,31 @@ void dense_backward_data(const dense_backward_data_args& a, const Run& run) {
 void dense_backward_weights(const dense_backward_weights_args& a, const Run& run) {
   const int64_t rows = run.batch * a.rows, chunks = ceil_div(a.inputs, ROW_CHUNK);
   const int64_t tiles = chunks * ceil_div(a.units, TILE_COLUMNS);
-  each_share(run, tiles, [&](int64_t begin, int64_t end) {
+  each_share(run, tiles, [&](int64_t begin, int64_t end, int thread) {
+    float *made_x = nullptr, *made_dy = nullptr;
+    if (a.scratch != nullptr) {
+      made_x = a.scratch + thread * BATCH_BLOCK * (a.inputs + a.units);
+      made_dy = made_x + BATCH_BLOCK * a.inputs;
+    }
+    const int64_t first = begin / chunks * TILE_COLUMNS, last = least(a.units, ceil_div(end, chunks) * TILE_COLUMNS);
     for (int64_t r = 0; r < rows; r += BATCH_BLOCK) {
+      const int64_t count = least(BATCH_BLOCK, rows - r);
+      const float* const x = normalised_rows(a.x + r * a.inputs, a.affine, a.rectify, count, a.inputs, made_x);
+      const float* const dy = finished_rows(a, r, count, first, last, made_dy);
       const int64_t following = least(BATCH_BLOCK, most(0, rows - r - BATCH_BLOCK));  // rows of the next block
       Ahead ahead{a.x + (r + BATCH_BLOCK) * a.inputs, a.dy + (r + BATCH_BLOCK) * a.units, following * a.inputs,
                   following * a.units};
       for (int64_t t = begin; t < end; ++t) {
-        const int64_t n = t / chunks * TILE_COLUMNS, m = t % chunks * ROW_CHUNK, count = least(ROW_CHUNK, a.inputs - m);
+        const int64_t n = t / chunks * TILE_COLUMNS, m = t % chunks * ROW_CHUNK,
+                      inputs = least(ROW_CHUNK, a.inputs - m);
         const TileB at = panel_columns(a.dweight, a.inputs, n, a.units);
-        tile_rows({a.x + r * a.inputs + m, 1, a.inputs, 0, ahead.take(count, BATCH_BLOCK)},
-                  {a.dy + r * a.units + n, a.units, 0}, {1, least(BATCH_BLOCK, rows - r)},
-                  {const_cast<float*>(at.data) + m * at.row, at.row, nullptr, r > 0, false, nullptr}, count,
+        tile_rows({x + m, 1, a.inputs, 0, ahead.take(inputs, BATCH_BLOCK)}, {dy + n, a.units, 0}, {1, count},
+                  {const_cast<float*>(at.data) + m * at.row, at.row, nullptr, r > 0, false, nullptr}, inputs,
                   tile_columns(n, a.units));
         if (a.dbias == nullptr || m > 0) continue;
         const int64_t columns = tile_columns(n, a.units);
         if (r == 0) __builtin_memset(a.sums + n, 0, columns * 8);
-        add_columns(a.dy + r * a.units + n, a.units, least(BATCH_BLOCK, rows - r), columns, a.sums + n);
+        add_columns(dy + n, a.units, count, columns, a.sums + n);
         if (r + BATCH_BLOCK >= rows) set_columns(columns, a.sums + n, a.dbias + n);
       }
     }

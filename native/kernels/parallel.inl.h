@@ -24,7 +24,8 @@ void each_range(const Run& run, int64_t count, int64_t piece, const Body& body) 
 template <class Body>
 void each_share(const Run& run, int64_t count, const Body& body) {
   const int64_t shares = least(count, pool_threads(*run.pool));
-  each(run, shares, [&](int64_t item, int) { body(count * item / shares, count * (item + 1) / shares); });
+  each(run, shares,
+       [&](int64_t item, int thread) { body(count * item / shares, count * (item + 1) / shares, thread); });
 }
 
 // body(c, registers) over all channels, four or two registers at a time: as many sums go on side by side.

@@ -70,6 +70,14 @@ def test_the_figure_of_the_search_is_current() -> None:
         assert own["found"]["loss"] < 2.5 * lowest, "the page says that each gets a rate near its own best"
 
 
+def test_the_page_of_benchmarks_is_current() -> None:
+    script = module_of("make_bench")
+    page = script.PAGE.read_text()
+    assert script.filled(page) == page, "run python docs/make_bench.py"
+    assert script.picture() == script.PICTURE.read_text(), "run python docs/make_bench.py"
+    assert all(rows[2:] for rows in script.tables().values())
+
+
 def test_the_texts_momentum_is_the_common_one_at_another_rate() -> None:
     """What the page says: v = β v + (1 - β) g from v = 0, added as it is, written out."""
     script = module_of("make_formulae")

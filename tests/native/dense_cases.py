@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from conv_cases import gradient_given
 from kernel_case import Case, Out, Want, register, tolerance
 from layout import floats, gate, in_panels, stored, vector
 
@@ -74,25 +75,55 @@ def define(p: Product) -> tuple[np.ndarray, ...]:
     return x[: p.batch * p.rows], weight, dy[: p.batch * p.rows]
 
 
-def forward(p: Product, *, bias: bool = True, relu: bool = False) -> Case:
+ROWS, BLOCK = 112, 256  # of the scratch rows of a product, and of those of its weights' gradient
+
+
+def normalised(p: Product, given: str | None) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray | float | None]]:
+    """The rows of the run in float64, the magnitudes that they are sums of, and the arguments for x: batch norm may
+    still be to apply ("affine", "relu")."""
+    x = tensors(p)[0]
+    rows = x[: p.batch * p.rows].astype(np.float64)
+    if given is None:
+        return rows, np.abs(rows), {"x": wide(x, p.stored_inputs), "affine": None, "rectify": 0}
+    scale, shift = floats(11, 2, p.inputs)
+    affine = np.stack([wide(v[None], p.stored_inputs).reshape(-1) for v in (scale, shift)])
+    used = rows * scale.astype(np.float64) + shift
+    magnitudes = np.abs(rows * scale.astype(np.float64)) + np.abs(shift)
+    arguments = {"x": wide(x, p.stored_inputs), "affine": affine, "rectify": int(given == "relu")}
+    return np.maximum(used, 0) if given == "relu" else used, magnitudes, arguments
+
+
+def finished(p: Product, given: str) -> tuple[np.ndarray, dict[str, np.ndarray | float | None]]:
+    """dy of the run in float64, and the arguments for it, as conv_cases.gradient_given has them."""
+    dy, extra = gradient_given(tensors(p)[2][:, :, None, None], given)
+    extra.pop("code")
+    return dy[: p.batch * p.rows, :, 0, 0].astype(np.float64), extra
+
+
+def forward(p: Product, *, bias: bool = True, relu: bool = False, affine: str | None = None) -> Case:
     x, weight, _ = tensors(p)
-    x64, weight64, _ = define(p)
+    _, weight64, _ = define(p)
+    x64, parts, given = normalised(p, affine)
     b = floats(4, p.units) if bias else np.zeros(p.units, np.float32)
     dense, columns = Dense(p.units), p.sizes["units"]
     y, _ = dense.forward(x64, {"weight": weight64, "bias": b.astype(np.float64)}, TRAIN)
     magnitudes = {"weight": np.abs(weight64), "bias": np.abs(b).astype(np.float64)}
-    scale, _ = dense.forward(np.abs(x64), magnitudes, TRAIN)
+    scale, _ = dense.forward(parts, magnitudes, TRAIN)
     args = {
-        "x": wide(x, p.stored_inputs), "weight": in_panels(weight, p.stored_inputs),
-        "bias": vector(b) if bias else None, "y": Out(len(x) * columns), **p.sizes, "relu": int(relu),
+        **given, "weight": in_panels(weight, p.stored_inputs), "bias": vector(b) if bias else None,
+        "y": Out(len(x) * columns), "scratch": Out(ROWS * p.stored_inputs, per_thread=True) if affine else None,
+        **p.sizes, "relu": int(relu),
     }  # fmt: skip
-    want = Want(wide(np.maximum(y, 0) if relu else y, columns), tolerance(p.inputs + 1, wide(scale, columns)))
+    length = p.inputs + 1 + 2 * (affine is not None)  # batch norm rounds once or twice
+    want = Want(wide(np.maximum(y, 0) if relu else y, columns), tolerance(length, wide(scale, columns)))
     return Case("dense_forward", args, {"y": want}, p.batch)
 
 
-def backward_data(p: Product, *, mask: bool = False) -> Case:
-    x, weight, dy = tensors(p)
-    x64, weight64, dy64 = define(p)
+def backward_data(p: Product, *, mask: bool = False, dy: str = "plain") -> Case:
+    """dy: how it is given."""
+    x, weight, _ = tensors(p)
+    x64, weight64, _ = define(p)
+    dy64, given = finished(p, dy)
     gates = gate(5, *x.shape)
     dx, _ = Dense(p.units).backward(dy64, x64, {"weight": weight64}, TRAIN)
     scale, _ = Dense(p.units).backward(np.abs(dy64), x64, {"weight": np.abs(weight64)}, TRAIN)
@@ -100,25 +131,30 @@ def backward_data(p: Product, *, mask: bool = False) -> Case:
         dx = np.where(gates[: len(dx)] > 0, dx, 0)
     s = p.sizes
     args = {
-        "dy": wide(dy, s["units"]), "turned": in_panels(weight.T, s["units"]),
-        "mask": wide(gates, s["inputs"]) if mask else None, "dx": Out(len(x) * s["inputs"]), **s,
+        **given, "turned": in_panels(weight.T, s["units"]), "mask": wide(gates, s["inputs"]) if mask else None,
+        "dx": Out(len(x) * s["inputs"]),
+        "scratch": Out(ROWS * s["units"], per_thread=True) if given["y"] is not None else None, **s,
     }  # fmt: skip
     want = Want(wide(dx, s["inputs"]), tolerance(p.units, wide(scale, s["inputs"])))
     return Case("dense_backward_data", args, {"dx": want}, p.batch)
 
 
-def backward_weights(p: Product, *, bias: bool = True) -> Case:
-    x, _, dy = tensors(p)
-    x64, weight64, dy64 = define(p)
+def backward_weights(p: Product, *, bias: bool = True, affine: str | None = None, dy: str = "plain") -> Case:
+    """dy: how it is given."""
+    _, weight64, _ = define(p)
+    x64, parts, given_x = normalised(p, affine)
+    dy64, given_dy = finished(p, dy)
     _, exact = Dense(p.units).backward(dy64, x64, {"weight": weight64}, TRAIN)
-    _, scale = Dense(p.units).backward(np.abs(dy64), np.abs(x64), {"weight": weight64}, TRAIN)
+    _, scale = Dense(p.units).backward(np.abs(dy64), parts, {"weight": weight64}, TRAIN)
     dweight, limit = (in_panels(d["weight"], p.stored_inputs) for d in (exact, scale))
     units = p.sizes["units"]
     args = {
-        "x": wide(x, p.stored_inputs), "dy": wide(dy, units), "dweight": Out(dweight.size),
-        "dbias": Out(units) if bias else None, "sums": Out(units) if bias else None, **p.sizes,
+        **given_x, **given_dy, "dweight": Out(dweight.size), "dbias": Out(units) if bias else None,
+        "sums": Out(units) if bias else None,
+        "scratch": Out(BLOCK * (p.stored_inputs + units), per_thread=True) if affine or dy != "plain" else None,
+        **p.sizes,
     }  # fmt: skip
-    want = {"dweight": Want(dweight, tolerance(p.batch * p.rows, limit))}
+    want = {"dweight": Want(dweight, tolerance(p.batch * p.rows + 2 * (affine is not None), limit))}
     if bias:
         want["dbias"] = Want(vector(exact["bias"]), bias_tolerance(p.batch * p.rows, vector(scale["bias"])))
     return Case("dense_backward_weights", args, want, p.batch)
@@ -152,6 +188,22 @@ for name in ("columns_16", "depth_gt_two_blocks", "units_gt_block", "rows_of_an_
     register("dense_forward", f"{name}_no_bias", lambda p=PRODUCTS[name]: forward(p, bias=False))
     register("dense_backward_weights", f"{name}_no_bias", lambda p=PRODUCTS[name]: backward_weights(p, bias=False))
     register("dense_backward_data", f"{name}_mask", lambda p=PRODUCTS[name]: backward_data(p, mask=True))
+
+for name in ("rows_of_an_image", "panel_and_a_half", "depth_gt_block_many_rows", "batch_prefix", "many_units_few_rows"):
+    for norm in ("affine", "relu"):
+        register(
+            "dense_forward", f"{name}_norm_{norm}", lambda p=PRODUCTS[name], n=norm: forward(p, affine=n, bias=False)
+        )
+        register(
+            "dense_backward_weights", f"{name}_{norm}",
+            lambda p=PRODUCTS[name], n=norm: backward_weights(p, affine=n, bias=False),
+        )  # fmt: skip
+    for way in ("norm", "norm_relu"):
+        register("dense_backward_data", f"{name}_{way}", lambda p=PRODUCTS[name], w=way: backward_data(p, dy=w))
+        register(
+            "dense_backward_weights", f"{name}_{way}",
+            lambda p=PRODUCTS[name], w=way: backward_weights(p, dy=w, affine="relu", bias=False),
+        )  # fmt: skip
 
 register("bias_backward", "one_pixel", lambda: bias_backward(1, 16, 3, 3))
 register("bias_backward", "one_image", lambda: bias_backward(9, 10, 1, 1))

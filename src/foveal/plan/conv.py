@@ -14,7 +14,7 @@ from foveal.layers import Conv2d
 from foveal.layers.base import Shape
 from foveal.params import Storage
 from foveal.plan.lower import Backward, lowers, new_value, plain
-from foveal.plan.native import aligned, bias_backward, bordered, matrix_layer, reading, unmasked, with_bias
+from foveal.plan.native import aligned, bias_backward, bordered, finishing, matrix_layer, reading, unmasked, with_bias
 from foveal.plan.program import Argument, Buffer, Builder, Gradient, Step, Value
 from foveal.plan.storage import grouped_panels, panels, spread
 from foveal.shapes import padded_channels
@@ -73,12 +73,7 @@ class Conv:
 
     def gradient(self, given: Gradient, b: Builder) -> dict[str, Argument]:
         """Arguments of a step that finishes the output's gradient while it reads it."""
-        norm = given.norm
-        dy = given.buffer if norm else unmasked(given, self.out, b, relu=self.relu)
-        return {
-            "dy": dy, "code": self.code, "y": norm.x if norm else None, "y_affine": norm.affine if norm else None,
-            "coefficients": norm.coefficients if norm else None, "relu": bool(norm and norm.relu),
-        }  # fmt: skip
+        return finishing(given, self.out, b, relu=self.relu) | {"code": self.code}
 
 
 @dataclass(frozen=True)
@@ -342,7 +337,7 @@ def _lower_implicit(conv: Conv, b: Builder) -> Backward:
 
 ALGORITHMS = (
     Algorithm("depthwise", _refuse_depthwise, _lower_depthwise, _store_depthwise, normalises=True),
-    Algorithm("matrix product", _refuse_matrix, _lower_matrix, _store),
+    Algorithm("matrix product", _refuse_matrix, _lower_matrix, _store, normalises=True, defers=True),
     Algorithm("few channels", _refuse_first, _lower_first, _store, defers=True),
     Algorithm("Winograd", _refuse_winograd, _lower_winograd, _store, normalises=True, defers=True),
     Algorithm("implicit matrix product", lambda spec, shape, stored: "", _lower_implicit, _store_blocks),

@@ -21,6 +21,7 @@ from foveal.plan.program import Argument, Buffer, Builder, Gradient, Norm, NormG
 from foveal.plan.storage import panels, spread
 from foveal.shapes import padded_channels
 
+ROWS, BLOCK = 112, 256  # of the scratch rows of a product, and of those of its weights' gradient: dense.inl.h
 CODES = 256  # positions in a window of max pooling that a byte can tell apart
 
 
@@ -84,23 +85,43 @@ def lower_dense(spec: Dense, x: Value, relu: bool, b: Builder) -> tuple[Value, B
     return matrix_layer(flat, y, weight, bias, relu, spec.flops(x.shape), b)
 
 
+def finishing(given: Gradient, y: Value, b: Builder, *, relu: bool) -> dict[str, Argument]:
+    """Arguments of a step that finishes its output's gradient while it reads it. relu: fused into the layer."""
+    norm = given.norm
+    return {
+        "dy": given.buffer if norm else unmasked(given, y, b, relu=relu), "y": norm.x if norm else None,
+        "y_affine": norm.affine if norm else None, "coefficients": norm.coefficients if norm else None,
+        "relu": bool(norm and norm.relu),
+    }  # fmt: skip
+
+
 def matrix_layer(
     x: Value, y: Value, weight: Buffer, bias: Buffer | None, relu: bool, flops: int, b: Builder
 ) -> tuple[Value, Backward]:
     """A dense layer, or a 1×1 convolution: the same product, over every pixel."""
     sizes = {"rows": x.pixels, "inputs": x.stored, "units": y.stored}
-    b.emit("dense_forward", flops, x=x.buffer, weight=weight, bias=bias, y=y.buffer, **sizes, relu=relu)
+
+    def scratch(rows: int, needed: bool) -> Buffer | None:
+        return b.buffer("scratch", constant=rows * b.threads) if needed else None
+
+    b.emit(
+        "dense_forward", flops, **reading(x), weight=weight, bias=bias, y=y.buffer,
+        scratch=scratch(ROWS * x.stored, x.norm is not None), **sizes, relu=relu,
+    )  # fmt: skip
 
     def backward(gradient: Gradient) -> Gradient | None:
-        dy = unmasked(gradient, y, b, relu=relu)
+        given, finishes = finishing(gradient, y, b, relu=relu), gradient.norm is not None
         gradients = {"dweight": b.gradient_of(weight), **with_bias(bias, y, b)}
-        b.emit("dense_backward_weights", flops, x=x.buffer, dy=dy, **gradients, **sizes)
+        both = scratch(BLOCK * (x.stored + y.stored), finishes or x.norm is not None)
+        b.emit("dense_backward_weights", flops, **reading(x), **given, **gradients, scratch=both, **sizes)
         if not x.needs_gradient:
             return None
         turned, dx = b.buffer("turned", constant=weight.constant), b.buffer("dx", x.floats)
         b.emit("turn_weights", weight=weight, turned=turned, taps=1, inputs=x.stored, outputs=y.stored)
-        mask = x.buffer if x.rectified else None
-        b.emit("dense_backward_data", flops, dy=dy, turned=turned, mask=mask, dx=dx, **sizes)
+        b.emit(
+            "dense_backward_data", flops, **given, turned=turned, mask=x.buffer if x.rectified else None, dx=dx,
+            scratch=scratch(ROWS * y.stored, finishes), **sizes,
+        )  # fmt: skip
         return Gradient(dx, masked=x.rectified)
 
     return y, backward
