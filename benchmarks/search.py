@@ -143,7 +143,7 @@ def _replayed(label: str, method: Callable[..., Any], tables: list[Table], total
     by_cell, costs = [], []
     for table in tables:
         picks = [method(table, total - 1, seed) for seed in range(seeds)]
-        by_cell.append([table.regret(lr) for lr, _ in picks])
+        by_cell.append([regret for regret, _ in picks])
         costs += [cost for _, cost in picks]
     worst = max(range(len(tables)), key=lambda i: statistics.mean(by_cell[i]))
     every = [regret for own in by_cell for regret in own]

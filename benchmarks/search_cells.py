@@ -1,8 +1,8 @@
 """The cells of the search benchmark: a task, a network, an optimizer, and a full training of some seconds on one core.
 
 Three are for development, five were first searched when the search was frozen (docs/search.md says what happened then).
-In one the best rate lies at the high end of the range, for gradients are clipped to a small norm; in one a network is
-tuned that knows the task already.
+In one the best rate lies at the high end of the range, for gradients are clipped to a small norm; in one near the low
+end, for pixels are left as they are, 0 to 255; in one a network is tuned that knows the task already.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ SOURCES: Final = {"fashion": "fashion-mnist", "cifar": "cifar10-jpeg.tar.xz"}
 @dataclass(frozen=True)
 class Cell:
     """settings: of TrainSettings; train, validation, test: numbers of images; begun: of other images, on which the
-    network was trained beforehand (0: it was not)."""
+    network was trained beforehand (0: it was not); raw: whether pixels are not normalised."""
 
     name: str
     source: str
@@ -38,6 +38,7 @@ class Cell:
     validation: int = 1000
     test: int = 3000
     begun: int = 0
+    raw: bool = False
     develop: bool = False
 
     def session(self, folder: Path, seed: int = 0, lr: float = 1.0) -> Session:
@@ -66,9 +67,13 @@ class Cell:
         drawn = random.permutation(len(whole.train))[: self.train + self.validation]
         tested = random.permutation(len(whole.test))[: self.test]
         train, held_out = drawn[: self.train], drawn[self.train :]
+        preprocess = whole.preprocess
+        if self.raw:
+            mean, deviation = (0.0,) * preprocess.channels, (1 / 255,) * preprocess.channels
+            preprocess = dataclasses.replace(preprocess, mean=mean, deviation=deviation)
         return dataclasses.replace(
             whole, train=whole.train.subset(train), validation=whole.train.subset(held_out),
-            test=whole.test.subset(tested),
+            test=whole.test.subset(tested), preprocess=preprocess,
         )  # fmt: skip
 
 
@@ -89,9 +94,9 @@ def _halved(images: Images) -> Images:
     return Images(((squares.sum(axis=(2, 4)) + 2) // 4).astype(np.uint8), images.labels, images.class_names)
 
 
-def _cell(name: str, source: str, *, begun: int = 0, develop: bool = False, **settings: Any) -> Cell:
+def _cell(name: str, source: str, *, begun: int = 0, raw: bool = False, develop: bool = False, **settings: Any) -> Cell:
     settings = {"epochs": 5, "batch_size": 32, **settings}
-    return Cell(name, source, 4000, settings, begun=begun, develop=develop)
+    return Cell(name, source, 4000, settings, begun=begun, raw=raw, develop=develop)
 
 
 CELLS: Final = {
@@ -104,6 +109,7 @@ CELLS: Final = {
         _cell("fashion-mlp-sgd-clipped", "fashion", model="mlp", width=0.25, optimizer="sgd", clip_norm=0.05),
         _cell("fashion-vggbn-nesterov", "fashion", model="vgg", width=0.25, nesterov=True),
         _cell("cifar-lenet-sgd", "cifar", model="lenet", optimizer="sgd"),
+        _cell("fashion-mlp-momentum-raw", "fashion", model="mlp", raw=True),
         _cell("cifar-vgg-adam", "cifar", model="vgg", width=0.25, batch_norm=False, optimizer="adam"),
     )
 }

@@ -35,7 +35,8 @@ from foveal.train.session import Session
 TRAINED: Final = RESULTS / "rivals.json"
 STOPS: Final = (64, 32, 16, 8, 5, 4)  # a fifth is one epoch
 TOTALS: Final = (1.25, 1.5, 2.0, 2.5)
-TRAININGS: Final = 5  # of each kind, each with a seed of its own
+TRAININGS: Final = 5  # of a kind and length, each with a seed of its own
+SWEEPS: Final = 3  # likewise, each with three trainings after it
 RULES: Final = ("steepest", "valley", "minimum / 10")
 
 
@@ -69,7 +70,7 @@ def _scores(job: Job, session: Session) -> list[float | None]:
 def sweep(cell: Cell, data: Path) -> Iterator[list[Any]]:
     """[seed, rule, rate, total, accuracy]. Smoothing, limits and rules are fastai's."""
     job, session = _job(cell, data)
-    for seed in range(TRAININGS):
+    for seed in range(SWEEPS):
         rates, images = _swept(job, seed)
         for rule, lr in zip(RULES, rates, strict=True):
             for total in TOTALS:
