@@ -29,7 +29,7 @@ from foveal.search.minutes import epochs_within
 from foveal.search.run import Found, MakeExecutor, find_rate
 from foveal.train.balance import remarks
 from foveal.train.early import refuse_early
-from foveal.train.events import Event, Listener, Noted, Warned
+from foveal.train.events import Event, Listener, Loaded, Noted, Warned
 from foveal.train.initial import Initial, initial_again, normalised_as, read_initial, with_classes
 from foveal.train.interrupt import Interrupted
 from foveal.train.loop import CHECKPOINT_SECONDS, train
@@ -172,7 +172,7 @@ def resume_search(
         dataset = _reloaded(folder, config, settings, data, watch.progress)
         initial = initial_again(folder, config["init_from"]) if config.get("init_from") else None
         session = session_of(folder, config, dataset, threads, isa, initial)
-        _say(map(Warned, [*changes(config, session), *advice(session.plan.net)]), watch)
+        _say([_loaded(session), *map(Warned, [*changes(config, session), *advice(session.plan.net)])], watch)
         return _found(session, folder, watch, _search_again(folder), workers), folder.path
 
 
@@ -228,7 +228,7 @@ def _begun(
         except RunError:
             folder.discard()
             raise
-        _say([*said, *map(Warned, advice(net))], watch)
+        _say([_loaded(session), *said, *map(Warned, advice(net))], watch)
         yield session, folder
 
 
@@ -273,7 +273,7 @@ def resume(
             take_over(session, folder, state, progress.updates)
         if more_epochs:
             folder.write_config(config)
-        _say(map(Warned, [*changes(config, session), *advice(session.plan.net)]), watch)
+        _say([_loaded(session), *map(Warned, [*changes(config, session), *advice(session.plan.net)])], watch)
         session = _with_rate(session, folder, watch)
         progress.seconds += watch.clock() - begun
         return _run(session, folder, progress, watch)
@@ -365,6 +365,14 @@ def _recorded(folder: RunFolder, config: dict[str, Any]) -> Found:
 
 def _search_again(folder: RunFolder) -> str:
     return f"foveal search --resume {shlex.quote(str(folder.path))}"
+
+
+def _loaded(session: Session) -> Loaded:
+    data = session.data
+    return Loaded(
+        data.class_names, session.plan.input_shape, session.train_count, session.validation_count,
+        len(data.test or ()), data.fingerprint, data.notes,
+    )  # fmt: skip
 
 
 def _say(said: Iterable[Event], watch: Watch) -> None:

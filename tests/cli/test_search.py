@@ -47,9 +47,10 @@ def test_in_words(foveal: Callable, tmp_path: Path) -> None:
     assert lines["cost"].startswith(f"{config['search']['cost']:.2g} of a full training, ")
     assert lines["next:"] == "foveal train --resume runs/digits-1"
     told = [line for line in result.err.splitlines() if not line.startswith("note: ")]
-    assert told[0].startswith("searching for a learning rate between 1e-05 and 10: ")
-    assert told[0].split(" trials, ")[1] in ("2 at a time with 1 thread each", "2 at a time with 2 threads each")
-    assert 4 <= len(told) <= 6
+    assert told[0].startswith("data: 10 classes (0, 1, 2, ")  # what is searched for, before one waits
+    assert told[1].startswith("searching for a learning rate between 1e-05 and 10: ")
+    assert told[1].split(" trials, ")[1] in ("2 at a time with 1 thread each", "2 at a time with 2 threads each")
+    assert 5 <= len(told) <= 7
 
 
 def test_the_plot(foveal: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

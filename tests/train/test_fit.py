@@ -19,7 +19,7 @@ from foveal.lrsearch import Best
 from foveal.optim import OPTIMIZERS
 from foveal.run import Run
 from foveal.search.run import Found
-from foveal.train.events import Event, Noted, Started, Warned
+from foveal.train.events import Event, Loaded, Noted, Started, Warned
 from foveal.train.settings import TrainSettings
 
 EXACT = [isa for isa in available_isas() if isa not in ("baseline", "reference")]  # those that promise the same bits
@@ -380,8 +380,9 @@ def test_a_last_batch_of_one_is_dropped_only_for_batch_norm(tmp_path: Path, batc
         tmp_path / "a", data=small, batch_norm=batch_norm, batch_size=40, steps=None, epochs=1, listeners=[heard.append]
     )
     assert run.summary()["steps"] == steps
-    assert isinstance(heard[0], Started)
-    assert heard[0].steps_per_epoch == steps
+    assert isinstance(heard[0], Loaded)
+    assert isinstance(heard[1], Started)
+    assert heard[1].steps_per_epoch == steps
     assert run.summary()["test_accuracy"] is None
     assert not (tmp_path / "a" / "evaluation.json").exists()
 

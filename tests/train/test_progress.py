@@ -9,13 +9,16 @@ import pytest
 import foveal
 from foveal.errors import DivergedError
 from foveal.run.checkpoint import EpochRow
-from foveal.train.events import BatchDone, EpochDone, Finished, Started, Stopped, Warned
+from foveal.train.events import BatchDone, EpochDone, Finished, Loaded, Started, Stopped, Warned
 from foveal.train.progress import LiveProgress, PlainProgress, duration, progress_listener
 
+LOADED = Loaded(
+    class_names=tuple("abcdefghijkl"), input_shape=(1, 8, 9), images=1439, validation_images=179, test_images=0,
+    fingerprint="0123456789abcdef", notes=("2 exact duplicates",),
+)  # fmt: skip
 STARTED = Started(
-    run=Path("runs/x-1"), epochs=3, steps=24, steps_per_epoch=8, updates=0, class_names=tuple("abcdefghijkl"),
-    input_shape=(1, 8, 9), images=1439, validation_images=179, test_images=0, fingerprint="0123456789abcdef",
-    batch_size=200, lr=0.05, parameters=2890, threads=2, isa="avx2", notes=("2 exact duplicates",),
+    run=Path("runs/x-1"), epochs=3, steps=24, steps_per_epoch=8, updates=0, batch_size=200, lr=0.05, parameters=2890,
+    threads=2, isa="avx2",
 )  # fmt: skip
 ROW = EpochRow(1, 8, 0.05, 1.5, 0.25, 1.25, 0.5, 0.1, 14390.0)
 
@@ -34,8 +37,8 @@ def test_plain_lines() -> None:
     stream = io.StringIO()
     shown = PlainProgress(stream)
     for event in (
-        STARTED, BatchDone(1, 1, 1, 200, 2.0, 0.1, 0.05), EpochDone(ROW, True), Warned("odd"), Stopped(1, "why not"),
-        Finished(24, 1, 75.0),
+        LOADED, STARTED, BatchDone(1, 1, 1, 200, 2.0, 0.1, 0.05), EpochDone(ROW, True), Warned("odd"),
+        Stopped(1, "why not"), Finished(24, 1, 75.0),
     ):  # fmt: skip
         shown(event)
     shown.close()

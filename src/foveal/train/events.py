@@ -9,27 +9,33 @@ from foveal.run.checkpoint import EpochRow
 
 
 @dataclass(frozen=True)
-class Started:
-    """The loop begins, or goes on after `updates` updates. epochs: the most that there will be. input_shape: (C, H, W).
-    fingerprint, notes: of the data, and what is worth telling of them."""
+class Loaded:
+    """The data are there, and nothing has been done with them. input_shape: (C, H, W), as the network takes them.
+    notes: what is worth telling of them."""
 
-    run: Path
-    epochs: int
-    steps: int
-    steps_per_epoch: int
-    updates: int
     class_names: tuple[str, ...]
     input_shape: tuple[int, int, int]
     images: int
     validation_images: int
     test_images: int
     fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Started:
+    """The loop begins, or goes on after `updates` updates. epochs: the most that there will be."""
+
+    run: Path
+    epochs: int
+    steps: int
+    steps_per_epoch: int
+    updates: int
     batch_size: int
     lr: float
     parameters: int
     threads: int
     isa: str
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,5 +144,5 @@ class SearchFinished:
 
 
 SearchEvent = SearchStarted | TrialBegun | TrialDone | RoundDone | SearchFinished
-Event = Started | BatchDone | EpochDone | Improved | Noted | Warned | Stopped | Finished | SearchEvent
+Event = Loaded | Started | BatchDone | EpochDone | Improved | Noted | Warned | Stopped | Finished | SearchEvent
 Listener = Callable[[Event], None]

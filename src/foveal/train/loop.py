@@ -84,10 +84,8 @@ class _Loop:
         self.emit(
             Started(
                 run=self.folder.path, epochs=-(-s.total_steps // s.steps_per_epoch), steps=s.total_steps,
-                steps_per_epoch=s.steps_per_epoch, updates=p.updates, class_names=s.data.class_names,
-                input_shape=s.plan.input_shape, images=s.train_count, validation_images=s.validation_count,
-                test_images=len(s.data.test or ()), fingerprint=s.data.fingerprint, batch_size=s.batch_size, lr=s.lr,
-                parameters=s.plan.parameter_count, threads=s.plan.threads, isa=s.plan.isa, notes=s.data.notes,
+                steps_per_epoch=s.steps_per_epoch, updates=p.updates, batch_size=s.batch_size, lr=s.lr,
+                parameters=s.plan.parameter_count, threads=s.plan.threads, isa=s.plan.isa,
             )
         )  # fmt: skip
         while not p.finished:

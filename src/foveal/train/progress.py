@@ -4,7 +4,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
-from foveal.train.events import BatchDone, EpochDone, Event, Finished, Noted, Started, Stopped, Warned
+from foveal.train.events import BatchDone, EpochDone, Event, Finished, Loaded, Noted, Started, Stopped, Warned
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -22,7 +22,7 @@ def progress_listener(stream: TextIO | None = None) -> "PlainProgress":
 
 
 class PlainProgress:
-    """One line at the start, one per epoch, and one for everything unusual.
+    """A line of the data, one at the start, one per epoch, and one for everything unusual.
 
     When nobody can be told any more (the reader of a pipe has gone, the disk of a log is full) it falls silent:
     training goes on.
@@ -55,9 +55,11 @@ class PlainProgress:
 
     def lines(self, event: Event) -> list[str]:
         """What to say of an event, in words."""
+        if isinstance(event, Loaded):
+            return [_data_line(event), *(f"note: {note}" for note in event.notes)]
         if isinstance(event, Started):
             self.epochs = event.epochs
-            return [_data_line(event), *(f"note: {note}" for note in event.notes), _start_line(event)]
+            return [_start_line(event)]
         if isinstance(event, EpochDone):
             return [_epoch_line(event, self.epochs)]
         if isinstance(event, Noted):
@@ -135,7 +137,7 @@ class LiveProgress(PlainProgress):
         self.bar = self.task = None
 
 
-def _data_line(event: Started) -> str:
+def _data_line(event: Loaded) -> str:
     channels, height, width = event.input_shape
     names, colour = event.class_names, {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
     listed = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
