@@ -9,6 +9,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from search_grid import RATES, RESULTS, SCORED
@@ -102,16 +103,16 @@ RUNGS: Final = {  # of foveal's search, by budget
 }
 
 
-def foveal(table: Table, budget: float, seed: int) -> tuple[float, float]:
+def foveal(table: Table, budget: float, seed: int, one_seed: bool = False) -> tuple[float, float]:
     """The search as it is."""
     rungs = tuple(Rung(count, 1 / divisor) for count, divisor in RUNGS[budget])
-    search = Search(math.log(10), rungs, seed=seed, known=table.start if table.tuned else None)
+    search = Search(math.log(10), rungs, seed=seed, one_seed=one_seed, known=table.start if table.tuned else None)
     state, cost, draw = State(), 0.0, random.Random(seed)
-    seeds: dict[str, int] = {}
+    seeds: dict[int, int] = {}  # of trials, and which of the table's
     while trials := propose(search, state):
         begun, results = {r.trial.key for r in state.results}, []
         for trial in trials:
-            own = seeds.setdefault(trial.key, draw.randrange(3))
+            own = seeds.setdefault(trial.seed, draw.randrange(3))
             half, score, whole = table.trial(trial.lr, round(1 / trial.horizon), own)
             if trial.key in begun:
                 results.append(Result(trial, 2, None if score is None else half, score))
@@ -293,6 +294,7 @@ def _optimizer(name: str) -> str:
 
 METHODS: Final[dict[str, Callable[[Table, float, int], Any]]] = {
     "foveal": foveal,
+    "foveal, one seed in a rung": partial(foveal, one_seed=True),
     "log-random, 1/16": log_random,
     "stratified grid, 1/16": stratified,
     "successive halving": halving,

@@ -5,7 +5,7 @@
 prefix   for every rate of the grid and each of its seeds, the full training broken off after a quarter, and its scores
          on the way, after 1/64 … 1/4 of it: for halving that continues its runs, and for trials of one epoch
 sweep    range tests: a rate that rises from 1e-5 to 10 over one epoch, what three rules read off the losses, and
-         trainings with that, as much longer as what the test left of each total
+         trainings with that, as much longer as what the test left of the total, 1.5 and 2.5
 default  trainings with the optimizer's default, 1.25 to 2.5 times the length
 prodigy  likewise with Prodigy, which is given no rate
 
@@ -35,8 +35,8 @@ from foveal.train.session import Session
 TRAINED: Final = RESULTS / "rivals.json"
 STOPS: Final = (64, 32, 16, 8, 5, 4)  # a fifth is one epoch
 TOTALS: Final = (1.25, 1.5, 2.0, 2.5)
-TRAININGS: Final = 5  # of a kind and length, each with a seed of its own
-SWEEPS: Final = 3  # likewise, each with three trainings after it
+TRAININGS: Final = 3  # of a kind and length, each with a seed of its own
+SWEPT: Final = (1.5, 2.5)  # totals of the range tests
 RULES: Final = ("steepest", "valley", "minimum / 10")
 
 
@@ -70,10 +70,10 @@ def _scores(job: Job, session: Session) -> list[float | None]:
 def sweep(cell: Cell, data: Path) -> Iterator[list[Any]]:
     """[seed, rule, rate, total, accuracy]. Smoothing, limits and rules are fastai's."""
     job, session = _job(cell, data)
-    for seed in range(SWEEPS):
+    for seed in range(TRAININGS):
         rates, images = _swept(job, seed)
         for rule, lr in zip(RULES, rates, strict=True):
-            for total in TOTALS:
+            for total in SWEPT:
                 left = total - images / full_passes(session)
                 yield [seed, rule, lr, total, _accuracy(job, session, lr, left, seed)]
 
