@@ -7,7 +7,8 @@ prefix   for every rate of the grid and each of its seeds, the full training bro
 sweep    range tests: a rate that rises from 1e-5 to 10 over one epoch, what three rules read off the losses, and
          trainings with that, as much longer as what the test left of the total, 1.5 and 2.5
 default  trainings with the optimizer's default, 1.25 to 2.5 times the length
-prodigy  likewise with Prodigy, which is given no rate
+best     likewise with the grid's best rate, as if it were known: what the length alone is worth
+prodigy  likewise with Prodigy, which is given no rate; also 1 time the length
 
 Totals and lengths are in full trainings. Cells that are there are kept.
 """
@@ -36,7 +37,7 @@ TRAINED: Final = RESULTS / "rivals.json"
 STOPS: Final = (64, 32, 16, 8, 5, 4)  # a fifth is one epoch
 TOTALS: Final = (1.25, 1.5, 2.0, 2.5)
 TRAININGS: Final = 3  # of a kind and length, each with a seed of its own
-SWEPT: Final = (1.5, 2.5)  # totals of the range tests
+SWEPT: Final = (1.5, 2.5)  # totals of the range tests, and lengths with the best rate
 RULES: Final = ("steepest", "valley", "minimum / 10")
 
 
@@ -109,18 +110,25 @@ def _read_off(lrs: list[float], losses: list[float]) -> list[float]:
 
 def default(cell: Cell, data: Path) -> Iterator[list[Any]]:
     """[length, seed, accuracy]."""
-    yield from _longer(cell, data, OPTIMIZERS[cell.settings.get("optimizer", "momentum")].default_lr)
+    yield from _longer(cell, data, OPTIMIZERS[cell.settings.get("optimizer", "momentum")].default_lr, TOTALS)
+
+
+def best(cell: Cell, data: Path) -> Iterator[list[Any]]:
+    """[length, seed, accuracy]."""
+    yield from _longer(cell, data, json.loads((RESULTS / "best.json").read_text())[cell.name]["lr"], SWEPT)
 
 
 def prodigy(cell: Cell, data: Path) -> Iterator[list[Any]]:
     """[length, seed, accuracy]."""
     kept = {name: value for name, value in cell.settings.items() if name not in ("optimizer", "nesterov")}
-    yield from _longer(dataclasses.replace(cell, settings={**kept, "optimizer": Prodigy.name}), data, 1.0)
+    yield from _longer(
+        dataclasses.replace(cell, settings={**kept, "optimizer": Prodigy.name}), data, 1.0, (1.0, *TOTALS)
+    )
 
 
-def _longer(cell: Cell, data: Path, lr: float) -> Iterator[list[Any]]:
+def _longer(cell: Cell, data: Path, lr: float, lengths: tuple[float, ...]) -> Iterator[list[Any]]:
     job, session = _job(cell, data)
-    for length in TOTALS:
+    for length in lengths:
         for seed in range(TRAININGS):
             yield [length, seed, _accuracy(job, session, lr, length, seed)]
 
@@ -139,7 +147,7 @@ def _job(cell: Cell, data: Path) -> tuple[Job, Session]:
     return job_of(session, search_of(session).guess, 1), session
 
 
-KINDS: Final = {"prefix": prefix, "sweep": sweep, "default": default, "prodigy": prodigy}
+KINDS: Final = {"prefix": prefix, "sweep": sweep, "default": default, "best": best, "prodigy": prodigy}
 
 
 def _write(found: dict[str, dict[str, list[Any]]]) -> None:
