@@ -13,18 +13,51 @@ from foveal.cli.options import More, json_option, settings_options
 from foveal.cli.output import percent, print_json
 from foveal.cli.own_layers import import_layers_of_run, layers_option
 from foveal.errors import UsageError
+from foveal.train.recipes import RECIPES, with_recipe
 from foveal.train.settings import TrainSettings, flag
 
 
-@click.command(short_help="Train a network on images.")
+class WithRecipes(click.Command):
+    """A command whose help says what the recipe that was named before --help consists of, or which there are."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        chosen = ctx.meta.get("foveal.recipe")
+        with formatter.section("Recipes" if chosen is None else "Recipe"):
+            formatter.write_dl(
+                [
+                    (name, f"{recipe.purpose}." if chosen is None else f"{recipe.purpose}: {recipe.flags}")
+                    for name, recipe in RECIPES.items()
+                    if chosen in (None, name)
+                ]
+            )
+
+
+def _remember(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    with_recipe(name, {})  # a name that is none is answered before the help
+    if name is not None:
+        ctx.meta["foveal.recipe"] = name
+    return name
+
+
+@click.command(cls=WithRecipes, short_help="Train a network on images.")
 @click.argument("data", required=False)
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted run; everything comes from its folder.")
 @click.option("--out", metavar="RUN", help="Folder to make for the run, which must not exist [runs/DATA-N].")
+@click.option(
+    "--recipe", metavar="NAME", is_eager=True, callback=_remember,
+    help="Settings made for one purpose, unless given beside it; --recipe NAME --help shows them.",
+)  # fmt: skip
 @settings_options(more_epochs=True)
 @layers_option
 @json_option
 def train(
-    data: str | None, resume: str | None, out: str | None, layers: str | None, as_json: bool, **given: Any
+    data: str | None,
+    resume: str | None,
+    out: str | None,
+    recipe: str | None,
+    layers: str | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Train a network on DATA and evaluate it.
 
@@ -53,6 +86,7 @@ def train(
 
     watch = Watch(command=("foveal", *sys.argv[1:]), listeners=[listen] if resume is not None else [])
     if resume is not None:
+        settings |= {"recipe": recipe} if recipe else {}
         extra = [flag(name) for name in settings if name not in ("threads", "isa", "epochs")] + ["--out"] * bool(out)
         if extra:
             raise UsageError(f"--resume takes everything from the run folder: leave out {extra[0]}")
@@ -75,7 +109,7 @@ def train(
     else:
         if "init_from" in settings and layers is not None:  # they are known once the model has been read
             open_run(settings["init_from"], layers)
-        run = fit_settings(TrainSettings(**settings), data, run_dir=out, watch=watch)
+        run = fit_settings(TrainSettings(**with_recipe(recipe, settings)), data, run_dir=out, watch=watch)
     summary = {**run.summary(), "seconds": round(time.monotonic() - STARTED, 3)}
     if as_json:
         print_json(summary)
