@@ -1,6 +1,7 @@
 """The cells of the search benchmark: a task, a network, an optimizer, and a full training of some seconds on one core.
 
-Three are for development, five were first searched when the search was frozen (docs/search.md says what happened then).
+Three are for development, five were first searched when the search was frozen (docs/search.md says what happened then),
+the one with raw pixels later.
 In one the best rate lies at the high end of the range, for gradients are clipped to a small norm; in one near the low
 end, for pixels are left as they are, 0 to 255; in one a network is tuned that knows the task already.
 """
