@@ -136,7 +136,10 @@ def replay(seeds: int, totals: tuple[float, ...], names: tuple[str, ...]) -> Non
     for total in totals:
         click.echo(f"\ncost {total}: regret, mean [95 %] over {len(tables)} cells x {seeds} searches; worst cell; cost")
         for label, method in METHODS.items():
-            _replayed(label, method, tables, total, seeds)
+            try:
+                _replayed(label, method, tables, total, seeds)
+            except LookupError as error:
+                click.echo(f"  {label:32} {error}")
 
 
 def _replayed(label: str, method: Callable[..., Any], tables: list[Table], total: float, seeds: int) -> None:

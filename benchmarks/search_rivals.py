@@ -172,7 +172,10 @@ def halving(table: Table, budget: float, seed: int) -> tuple[float, float]:
 
 def tpe(table: Table, budget: float, seed: int) -> tuple[float, float]:
     """Optuna's TPE, trials at 1/16."""
-    import optuna
+    try:
+        import optuna
+    except ImportError:
+        raise LookupError("not installed: pip install optuna") from None
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study, draw, spent = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed)), random.Random(seed), 0.0
@@ -273,7 +276,14 @@ def without_rate(table: Table, budget: float, seed: int) -> tuple[float, float]:
 
 def _longer(table: Table, kind: str, budget: float, seed: int) -> tuple[float, float]:
     found = [accuracy for length, _, accuracy in table.trained[kind] if length == 1 + budget]
-    return 100 * (table.best - (found[seed % len(found)] or 0.0)), budget
+    return _one_of(found, table, seed), budget
+
+
+def _one_of(accuracies: list[float | None], table: Table, seed: int) -> float:
+    """The regret of one of the trainings. Raises LookupError where there are none at this cost."""
+    if not accuracies:
+        raise LookupError("no trainings at this cost: see search_trained.py")
+    return 100 * (table.best - (accuracies[seed % len(accuracies)] or 0.0))
 
 
 def _range_test(rule: str) -> Callable[[Table, float, int], tuple[float, float]]:
@@ -281,7 +291,7 @@ def _range_test(rule: str) -> Callable[[Table, float, int], tuple[float, float]]
 
     def method(table: Table, budget: float, seed: int) -> tuple[float, float]:
         found = [row[-1] for row in table.trained["sweep"] if row[1] == rule and row[3] == 1 + budget]
-        return 100 * (table.best - (found[seed % len(found)] or 0.0)), budget
+        return _one_of(found, table, seed), budget
 
     return method
 

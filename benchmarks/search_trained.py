@@ -7,7 +7,6 @@ prefix   for every rate of the grid and each of its seeds, the full training bro
 sweep    range tests: a rate that rises from 1e-5 to 10 over one epoch, what three rules read off the losses, and
          trainings with that, as much longer as what the test left of the total, 1.5 and 2.5
 default  trainings with the optimizer's default, 1.25 to 2.5 times the length
-best     likewise with the grid's best rate, as if it were known: what the length alone is worth
 prodigy  likewise with Prodigy, which is given no rate; also 1 time the length
 
 Totals and lengths are in full trainings. Cells that are there are kept.
@@ -37,7 +36,7 @@ TRAINED: Final = RESULTS / "rivals.json"
 STOPS: Final = (64, 32, 16, 8, 5, 4)  # a fifth is one epoch
 TOTALS: Final = (1.25, 1.5, 2.0, 2.5)
 TRAININGS: Final = 3  # of a kind and length, each with a seed of its own
-SWEPT: Final = (1.5, 2.5)  # totals of the range tests, and lengths with the best rate
+SWEPT: Final = (1.5, 2.5)  # totals of the range tests
 RULES: Final = ("steepest", "valley", "minimum / 10")
 
 
@@ -113,11 +112,6 @@ def default(cell: Cell, data: Path) -> Iterator[list[Any]]:
     yield from _longer(cell, data, OPTIMIZERS[cell.settings.get("optimizer", "momentum")].default_lr, TOTALS)
 
 
-def best(cell: Cell, data: Path) -> Iterator[list[Any]]:
-    """[length, seed, accuracy]."""
-    yield from _longer(cell, data, json.loads((RESULTS / "best.json").read_text())[cell.name]["lr"], SWEPT)
-
-
 def prodigy(cell: Cell, data: Path) -> Iterator[list[Any]]:
     """[length, seed, accuracy]."""
     kept = {name: value for name, value in cell.settings.items() if name not in ("optimizer", "nesterov")}
@@ -147,7 +141,7 @@ def _job(cell: Cell, data: Path) -> tuple[Job, Session]:
     return job_of(session, search_of(session).guess, 1), session
 
 
-KINDS: Final = {"prefix": prefix, "sweep": sweep, "default": default, "best": best, "prodigy": prodigy}
+KINDS: Final = {"prefix": prefix, "sweep": sweep, "default": default, "prodigy": prodigy}
 
 
 def _write(found: dict[str, dict[str, list[Any]]]) -> None:
