@@ -19,6 +19,7 @@ USES = {  # a use of each command, RUN being a trained run and IMAGES a folder o
     "evaluate": "evaluate RUN",
     "predict": "predict RUN IMAGES",
     "summary": "summary RUN",
+    "bench": "bench --nets lenet --repeats 1 --batch-size 2 --threads 1",
     "info": "info",
 }
 
