@@ -6,8 +6,13 @@
 #include <arm_neon.h>
 #endif
 
+#if defined(FOVEAL_OUTLINED)  // under sanitizers: instrumented bodies, each unrolled into its callers, take compilers an hour
+#define FOVEAL_INLINE inline
+#define FOVEAL_INLINED
+#else
 #define FOVEAL_INLINE __attribute__((always_inline)) inline
 #define FOVEAL_INLINED __attribute__((always_inline))  // of a lambda: between its parameters and its body
+#endif
 
 namespace foveal {
 namespace FOVEAL_TARGET {
