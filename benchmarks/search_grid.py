@@ -3,9 +3,10 @@
     python benchmarks/search_grid.py --data FOLDER [CELL ...]
 
 25 rates, four in a decade from 1e-5 to 10; 3 seeds; the full training and 1/4 … 1/64 of it, each with its whole
-schedule compressed. A row of benchmarks/search/CELL.json: rate's number, divisor of the horizon, seed, training loss at
-half time, and the cross-entropy on the first 125, 250, 500 and 1,000 of the held-out images (null: diverged); in rows
-of full trainings also the accuracy on the test part, which no search is ever shown. Rows that are there are kept.
+schedule compressed. A row of benchmarks/search/CELL.json: rate's number, divisor of the horizon, seed, training loss
+at half time, and the calibrated cross-entropy on the first 125, 250, 500 and 1,000 of the held-out images (null:
+diverged); in rows of full trainings also the accuracy on the test part, which no search is ever shown. Rows that are
+there are kept.
 """
 
 import json
@@ -18,7 +19,7 @@ from search_cells import CELLS, Cell
 
 from foveal.lrsearch import Trial
 from foveal.search.run import job_of, search_of
-from foveal.search.trials import Job, scoring, settle_statistics, train_part
+from foveal.search.trials import Job, scored, scoring, settle_statistics, train_part
 from foveal.train.session import Session
 
 RATES = [float(f"{10 ** (-5 + k / 4):.3g}") for k in range(25)]
@@ -51,9 +52,7 @@ def row(job: Job, test: Any, k: int, divisor: int, seed: int) -> list[Any]:
     accuracy = None
     if whole:
         order = scoring(job, 8 * max(SCORED))
-        losses = session.plan.evaluate_on(session._validation, order).losses  # type: ignore[arg-type]
-        scores = [round(float(np.mean(losses[:n], dtype=np.float64)), 4) for n in SCORED]
-        scores = [s if s is not None and np.isfinite(s) else None for s in scores]
+        scores = [None if s is None else round(s, 4) for s in (scored(session, order[:n]) for n in SCORED)]
         if divisor == 1:
             accuracy = tested(session, test)
     return [*found, *scores, *([accuracy] if divisor == 1 else [])]

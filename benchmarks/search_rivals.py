@@ -118,7 +118,7 @@ def foveal(table: Table, budget: float, seed: int, one_seed: bool = False) -> tu
                 results.append(Result(trial, 2, None if score is None else half, score))
                 cost += whole - trial.horizon / 2 * table.images / (table.images + table.held_out)
             else:
-                results.append(Result(trial, 1, half, start=table.start))
+                results.append(Result(trial, 1, half))
                 cost += trial.horizon / (8 if half is None else 2) * table.images / (table.images + table.held_out)
         state = observe(state, results)
     try:

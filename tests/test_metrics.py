@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveal.errors import DataError, DivergedError, ShapeError
-from foveal.metrics import evaluate_predictions
+from foveal.metrics import calibrated_loss, evaluate_predictions
 
 NAMES = ("ant", "bee", "cow")
 
@@ -96,3 +96,27 @@ def test_perfect() -> None:
 def test_refused(predictions: Any, labels: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         evaluate_predictions(predictions, labels, NAMES)
+
+
+def test_calibrated_loss_does_not_depend_on_how_sure_a_network_is() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 5, 300)
+    logits = random.normal(size=(300, 5)).astype(np.float32)
+    logits[np.arange(300), labels] += 1.5
+
+    def plain(scale: float) -> float:
+        z = scale * logits.astype(np.float64)
+        return float((np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1) - z[np.arange(300), labels]).mean())
+
+    least = min(plain(scale) for scale in np.geomspace(0.1, 10, 2000))
+    for scale in (8.0, 100.0, 5000.0):
+        found = calibrated_loss((scale * logits).astype(np.float32), labels, plain(scale))
+        assert abs(found - least) < 1e-5 < plain(scale) - least
+    # One that is not sure enough is left as it is: the temperature is at least 1.
+    assert calibrated_loss((0.01 * logits).astype(np.float32), labels, plain(0.01)) == plain(0.01)
+
+
+def test_calibrated_loss_of_wrong_answers_is_a_guess() -> None:
+    labels = np.zeros(4, np.int64)
+    logits = np.tile(np.float32([-50, 20, 0]), (4, 1))
+    assert calibrated_loss(logits, labels, 70.0) == pytest.approx(np.log(3), abs=1e-3)

@@ -8,8 +8,8 @@ rung is two *rounds*, the first and the second half of its trials' steps, and wh
 
     propose(search, state) -> trials to run now    observe(state, results) -> state    best(search, state) -> answer
 
-Rates are placed and judged as x = log10 of the rate, scores as y = ln of the validation cross-entropy. Around the best
-rate y is taken for a parabola whose place may drift with the horizon h and whose height is each rung's own:
+Rates are placed and judged as x = log10 of the rate, scores as y = ln of the calibrated validation cross-entropy.
+Around the best rate y is taken for a parabola whose place may drift with the horizon h and whose height is each rung's own:
 
     y = a[rung] + b (x - c - d log2 h)²  + noise
 
@@ -75,10 +75,10 @@ class Rung:
 class Search:
     """What is to be searched and how; immutable.
 
-    guess: the score, a cross-entropy, of answering without looking (ln K for K equal classes). rungs: from short to
-    long. low, high: the range of rates at first. seed: of the draws. one_seed: whether all trials of a rung train with
-    the same seed. known: the score of the weights that the training starts from, where that is better than a guess:
-    what does not improve on it has learnt nothing. Raises UsageError.
+    guess: the score, a calibrated cross-entropy, of answering without looking (ln K for K equal classes). rungs: from
+    short to long. low, high: the range of rates at first. seed: of the draws. one_seed: whether all trials of a rung
+    train with the same seed. known: the score of the weights that the training starts from, where that is better than
+    a guess: what does not improve on it has learnt nothing. Raises UsageError.
     """
 
     guess: float
@@ -127,15 +127,13 @@ class Result:
     """What came of one half of a trial.
 
     loss: mean training loss over the last quarter of the trial's steps that were to be made, None after divergence.
-    score: validation cross-entropy at the end of the second half; None before it, and if the trial diverged.
-    start: training loss of the first step, in the result of the first half.
+    score: calibrated validation cross-entropy at the end of the second half; None before it, and if the trial diverged.
     """
 
     trial: Trial
     half: int  # 1 or 2
     loss: float | None
     score: float | None = None
-    start: float | None = None
 
     @property
     def diverged(self) -> bool:
@@ -328,7 +326,8 @@ def _y(result: Result) -> float:
 def _waiting(search: Search, state: State) -> tuple[Trial, ...]:
     """Trials of which the first half was run, not the second, and that are not hopeless: no better than a guess, and
     either much worse than another one of their rung, or worse than one whose rate is so much higher that they would be
-    no points of the parabola beside it."""
+    no points of the parabola beside it. Losses that are all above a guess's, as with pixels that are not normalised,
+    say how large scores are, not how good: no trial is hopeless for them."""
     done = {r.trial.key for r in state.results if r.half == 2}
     begun = [r for r in state.results if r.half == 1]
     least: dict[int, tuple[float, float]] = {}  # of each rung: loss, and where
@@ -338,6 +337,8 @@ def _waiting(search: Search, state: State) -> tuple[Trial, ...]:
 
     def hopeless(r: Result) -> bool:
         lowest, place = least[r.trial.rung]
+        if lowest > search.guess:
+            return r.loss is None
         slow = search.known is None and _x(r) < place - _REACH  # weights that know something do not begin slowly
         return r.loss is None or r.loss > max(search.bar, (_SLOW if slow else _HOPELESS) * lowest)
 
@@ -345,14 +346,8 @@ def _waiting(search: Search, state: State) -> tuple[Trial, ...]:
 
 
 def _trained(search: Search, state: State) -> list[Result]:
-    """Finished trials that have learnt something: their score is better than a guess. Where a network begins much worse
-    than that, as with pixels that are not normalised: no guess, and much better than it began."""
-    start = {r.trial.key: r.start for r in state.results if r.half == 1 and r.start is not None}
-
-    def learnt(score: float, began: float) -> bool:
-        return score < 0.98 * search.bar or 1.02 * search.bar < score < 0.5 * began
-
-    return [r for r in state.results if r.score is not None and learnt(r.score, start.get(r.trial.key, 0.0))]
+    """Finished trials that have learnt something: their score is better than a guess."""
+    return [r for r in state.results if r.score is not None and r.score < 0.98 * search.bar]
 
 
 def _well_trained(search: Search, state: State) -> list[Result]:

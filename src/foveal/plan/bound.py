@@ -1,12 +1,12 @@
 """A bound program: steps whose buffers have addresses, ready to run; natively in one call, but for Python steps."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from foveal.errors import UsageError
 from foveal.kernels import REFERENCE, native_program
 from foveal.plan.memory import Memory
-from foveal.plan.program import Buffer, RunInfo, Step
+from foveal.plan.program import Buffer, Phase, RunInfo, Step
 
 
 def addressed(step: Step, memory: Memory) -> dict[str, int | float]:
@@ -55,6 +55,13 @@ class BoundProgram:
                 self._run_native(number, number + 1, run)
                 values.append(time.perf_counter() - start)
         return times
+
+    def part(self, run: RunInfo, layer: str, phase: Phase) -> Callable[[], None]:
+        """Runs the native steps of one layer in one phase. Raises KeyError where there are none, or not in a row."""
+        own = [n for n, s in enumerate(self.steps) if (s.layer, s.phase, s.function) == (layer, phase, None)]
+        if not own or own != list(range(own[0], own[-1] + 1)) or any(step.function for step in self.steps):
+            raise KeyError(f"no native steps in a row of {layer!r} in phase {phase!r}")
+        return lambda: self._run_native(own[0], own[-1] + 1, run)
 
     def _run_native(self, begin: int, end: int, run: RunInfo) -> None:
         try:

@@ -1,7 +1,7 @@
 """`Plan`: a network bound to an input shape, a batch size and memory, ready to train and to predict."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from foveal.plan.inout import InputOutput
 from foveal.plan.loss import lower_loss
 from foveal.plan.lower import logical, lower, store
 from foveal.plan.memory import Memory
-from foveal.plan.program import Buffer, Builder, Gradient, RunInfo, Step
+from foveal.plan.program import Buffer, Builder, Gradient, Phase, RunInfo, Step
 from foveal.plan.record import record_program
 from foveal.plan.results import BatchResult, EvaluationResult
 from foveal.plan.source import Source
@@ -274,6 +274,13 @@ class Plan:
         if self._training is None:
             raise UsageError("this plan has no optimizer; give Plan(optimizer=...) to train")
         return self._training.time_steps(self._info(self.batch_size, update=self.updates + 1), runs)
+
+    def part(self, layer: str, phase: Phase) -> Callable[[], None]:
+        """Runs the native steps of one layer ("1 Conv2d", as printed) in one phase of the training program, over and
+        over on what the last batch left; for profiling."""
+        if self._training is None:
+            raise UsageError("this plan has no optimizer; give Plan(optimizer=...) to train")
+        return self._training.part(self._info(self.batch_size, update=self.updates + 1), layer, phase)
 
     def record(self, path: Path, source: Source, batches: Sequence[tuple[Any, Any]], lr: float) -> None:
         """Save the training program and its runs over `batches` of (index, moves) for `native/driver.cc`.

@@ -30,7 +30,7 @@ from foveal.lrsearch import (
 )  # fmt: skip
 from foveal.run.folder import RunFolder
 from foveal.search.data import SharedData, with_held_out
-from foveal.search.trials import Half, Job, PlanState, TrialStoppedError, run_half, scoring
+from foveal.search.trials import Half, Job, PlanState, TrialStoppedError, run_half, scored, scoring
 from foveal.train.events import Event, Listener, RoundDone, SearchFinished, SearchStarted, TrialBegun, TrialDone
 from foveal.train.interrupt import Interrupted, stop_request
 from foveal.train.session import Session
@@ -132,10 +132,9 @@ def from_its_start(search: Search, job: Job) -> tuple[Search, int]:
     """(the search, images scored) for weights that know something already."""
     begun = job.session(Trial(0, 0, 1.0, 1.0, job.settings.seed))
     index = scoring(job, 0)
-    score = begun.validate(index)
-    if score is None or not score.loss > 0:
-        return search, len(index)
-    return dataclasses.replace(search, known=score.loss if score.loss < search.guess else None), len(index)
+    score = scored(begun, index)
+    known = score if score is not None and 0 < score < search.guess else None
+    return dataclasses.replace(search, known=known), len(index)
 
 
 def _answer(search: Search, state: State) -> Best:
@@ -263,7 +262,7 @@ class _Runner:
         r = found.result
         record = {
             **dataclasses.asdict(r.trial), "half": r.half, "steps": self.job.steps(r.trial.horizon), "loss": r.loss,
-            "score": r.score, "start": r.start, "passes": found.passes,
+            "score": r.score, "passes": found.passes,
         }  # fmt: skip
         self.kept[_place(r.trial.rung, r.trial.number, r.half)] = record
         self.folder.write_search(
@@ -290,7 +289,7 @@ class _Runner:
         record = self.kept.get(_place(trial.rung, trial.number, half))
         if record is None or (record["lr"], record["seed"]) != (trial.lr, trial.seed):
             return None
-        return Result(trial, half, record["loss"], record["score"], record.get("start"))
+        return Result(trial, half, record["loss"], record["score"])
 
     @property
     def passes(self) -> int:

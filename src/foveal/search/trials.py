@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from foveal.layers import BatchNorm, Layer, Residual, Sequential
 from foveal.lrsearch import Result, Trial
+from foveal.metrics import calibrated_loss
 from foveal.optim import Optimizer
 from foveal.plan import Plan
 from foveal.rng import permutation, stream_key
@@ -116,7 +117,7 @@ def run_half(job: Job, trial: Trial, half: int, begun: PlanState | None = None) 
         part = train_part(job, session, 0, middle)
         if part.loss is None or half == 1:
             state = None if part.loss is None else session.plan.state_dict()
-            return Half(Result(trial, half, part.loss, start=part.first), part.images, state)
+            return Half(Result(trial, half, part.loss), part.images, state)
     else:
         session.plan.load_state_dict(begun)
         session.plan.updates = middle
@@ -125,19 +126,15 @@ def run_half(job: Job, trial: Trial, half: int, begun: PlanState | None = None) 
         return Half(Result(trial, 2, None), part.images)
     settle_statistics(session.plan, first, total)
     index = scoring(job, total * session.batch_size)
-    score = session.validate(index)
-    finite = score is not None and math.isfinite(score.loss)
-    result = Result(trial, 2, part.loss, score.loss if score is not None and finite else None)
-    return Half(result, part.images + len(index))
+    return Half(Result(trial, 2, part.loss, scored(session, index)), part.images + len(index))
 
 
 class Part(NamedTuple):
-    """Some updates in a row. loss: mean over their last half, None if it exploded; first: loss of the first one. Both
-    as if the loss of a guess were the job's."""
+    """Some updates in a row. loss: mean over their last half, as if the loss of a guess were the job's; None if it
+    exploded."""
 
     loss: float | None
     images: int
-    first: float | None
 
 
 def train_part(job: Job, session: Session, start: int, end: int) -> Part:
@@ -158,9 +155,9 @@ def train_part(job: Job, session: Session, start: int, end: int) -> Part:
         limit = _EXPLODED * max(job.guess, losses[0])
         recent = losses[-_RECENT:]
         if not math.fsum(recent) <= len(recent) * limit:  # so that NaN counts
-            return Part(None, images, losses[0])
+            return Part(None, images)
     last = losses[len(losses) // 2 :]
-    return Part(math.fsum(last) / max(len(last), 1), images, losses[0] if losses else None)
+    return Part(math.fsum(last) / max(len(last), 1), images)
 
 
 def scoring(job: Job, trained: int) -> NDArray[np.int64]:
@@ -169,6 +166,14 @@ def scoring(job: Job, trained: int) -> NDArray[np.int64]:
     assert held_out is not None
     order = permutation(stream_key(job.settings.seed, "trial"), len(held_out))
     return order[: scored_images(trained)]
+
+
+def scored(session: Session, index: NDArray[np.int64]) -> float | None:
+    """The score of a network: its cross-entropy over the held-out images at `index`, calibrated, for how sure of its
+    answers a short training leaves it says little of how good they are. None where that is not finite."""
+    if (found := session.answers(index)) is None or not np.isfinite(found.logits).all():
+        return None
+    return calibrated_loss(found.logits, found.labels, found.loss)
 
 
 def settle_statistics(plan: Plan, first: PlanState, updates: int) -> None:

@@ -27,6 +27,15 @@ class Validation:
     accuracy: float
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Of N images. loss: mean of the plain cross-entropy; logits: (N, K); labels: (N,)."""
+
+    loss: float
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+
 class Session:
     """The state of a training is the plan's; everything else here is fixed.
 
@@ -136,12 +145,18 @@ class Session:
 
     def validate(self, index: NDArray[np.int64] | None = None) -> Validation | None:
         """Loss and accuracy over the validation images, those at `index` or all; None without any."""
+        if (found := self.answers(index)) is None:
+            return None
+        correct = int(np.count_nonzero(found.logits.argmax(axis=1) == found.labels))
+        return Validation(found.loss, correct / len(found.labels))
+
+    def answers(self, index: NDArray[np.int64] | None = None) -> Answers | None:
+        """What the network makes of the validation images, those at `index` or all; None without any."""
         if self._validation is None:
             return None
         result = self.plan.evaluate_on(self._validation, index)
-        labels = self._validation.labels if index is None else self._validation.labels[index]
-        correct = int(np.count_nonzero(result.logits.argmax(axis=1) == labels))
-        return Validation(result.loss, correct / len(labels))
+        labels = self._validation.labels
+        return Answers(result.loss, result.logits, labels if index is None else labels[index])
 
     def at_rate(self, lr: float) -> "Session":
         """This session, its plan included, with the learning rate that a search found: to be used instead of it."""
