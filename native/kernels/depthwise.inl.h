@@ -62,6 +62,21 @@ struct DepthwiseRow {
   bool relu, streams;
 };
 
+// The end of `N` sums, those of the pixels at `to` and after it.
+template <int N>
+FOVEAL_INLINE void depthwise_store(const DepthwiseRow& r, Reg (&sum)[N], int64_t to) {
+  unroll<N>([&](auto n) {
+    const int64_t at = to + n * r.to_step;
+    if (r.relu) sum[n] = maximum(sum[n], Reg{});
+    if (r.mask != nullptr) sum[n] = load(r.mask + at) > Reg{} ? sum[n] : Reg{};
+    if (r.streams) {
+      stream(r.to + at, sum[n]);
+    } else {
+      store(r.to + at, sum[n]);
+    }
+  });
+}
+
 template <class Read, int N>
 FOVEAL_INLINE void depthwise_pixels(const DepthwiseRow& r, const Taps& y, const Taps& x, int64_t pixel) {
   const int64_t C = r.channels, row = r.source_width * C, advance = r.advance * C;
@@ -81,16 +96,60 @@ FOVEAL_INLINE void depthwise_pixels(const DepthwiseRow& r, const Taps& y, const 
         w += x.step * panel.row;
       }
     }
-    unroll<N>([&](auto n) {
-      const int64_t to = at + n * r.to_step + c;
-      if (r.relu) sum[n] = maximum(sum[n], Reg{});
-      if (r.mask != nullptr) sum[n] = load(r.mask + to) > Reg{} ? sum[n] : Reg{};
-      if (r.streams) {
-        stream(r.to + to, sum[n]);
-      } else {
-        store(r.to + to, sum[n]);
-      }
-    });
+    depthwise_store(r, sum, at + c);
+  }
+}
+
+// Likewise where neighbouring taps see neighbouring pixels, a whole kernel row of K taps: each source pixel is loaded
+// once and goes to all sums that see it, to each in the order of the taps. at: what tap 0 of the first pixel sees;
+// MOVE: 1 or -1, from tap to tap. EDGE: some of it may lie outside, and is left out.
+template <class Read, int N, int K, int MOVE, bool EDGE>
+void depthwise_block(const DepthwiseRow& r, const Taps& y, int64_t at, int64_t pixel) {
+  const int64_t C = r.channels, row = r.source_width * C;
+  for (int64_t c = 0; c < C; c += LANES) {
+    const Read read(r.affine, C, c, r.rectify);
+    const TileB panel = panel_columns(r.weight, r.kernel_height * K, c, C);
+    Reg sum[N];
+    unroll<N>([&](auto n) { sum[n] = r.bias == nullptr ? Reg{} : load(r.bias + c); });
+    for (int64_t i = 0; i < y.count; ++i) {
+      const float* const from = r.source + (y.at + i * y.move) * row + at * C + c;
+      const float* const w = panel.data + (y.tap + i * y.step) * K * panel.row;
+      Reg weight[K];
+      unroll<K>([&](auto j) { weight[j] = load(w + j * panel.row); });
+      unroll<N + K - 1>([&](auto k) FOVEAL_INLINED {
+        constexpr int m = MOVE > 0 ? int(k) : N - 1 - int(k);  // the pixel, counted from the one at `at`
+        if (EDGE && (at + m < 0 || at + m >= r.source_width)) return;
+        const Reg value = read(load(from + m * C));
+        unroll<K>([&](auto j) FOVEAL_INLINED {
+          constexpr int n = m - MOVE * int(j);
+          if constexpr (n >= 0 && n < N) sum[n] = fma(value, weight[j], sum[n]);
+        });
+      });
+    }
+    depthwise_store(r, sum, pixel * r.to_step + c);
+  }
+}
+
+template <class Read, int K, int MOVE>
+void depthwise_row_of(const DepthwiseRow& r, const Taps& y, int64_t at) {
+  for (int64_t pixel = 0; pixel < r.count;) {
+    const int64_t left = r.count - pixel, here = at + pixel;
+    const int64_t first = MOVE > 0 ? here : here - (K - 1);
+    const auto block = [&](auto n, auto edge) {
+      depthwise_block<Read, n, K, MOVE, edge>(r, y, here, pixel);
+      pixel += n;
+    };
+    if (left >= 8 && first >= 0 && first + 8 + K - 1 <= r.source_width) {
+      block(Index<8>{}, Index<false>{});
+    } else if (left >= 8) {
+      block(Index<8>{}, Index<true>{});
+    } else if (left >= 4) {
+      block(Index<4>{}, Index<true>{});
+    } else if (left >= 2) {
+      block(Index<2>{}, Index<true>{});
+    } else {
+      block(Index<1>{}, Index<true>{});
+    }
   }
 }
 
@@ -106,6 +165,11 @@ FOVEAL_INLINE bool depthwise_inside(const DepthwiseRow& r, const Taps& y, const 
 
 template <class Read>
 void depthwise_row(const DepthwiseRow& r, const Taps& y, const Taps& x) {
+  const bool whole = r.advance == 1 && x.step == 1 && x.count == r.kernel_width;
+  if (whole && r.kernel_width == 3 && x.move == 1) return depthwise_row_of<Read, 3, 1>(r, y, x.at);
+  if (whole && r.kernel_width == 5 && x.move == 1) return depthwise_row_of<Read, 5, 1>(r, y, x.at);
+  if (whole && r.kernel_width == 3 && x.move == -1) return depthwise_row_of<AsIs, 3, -1>(r, y, x.at);
+  if (whole && r.kernel_width == 5 && x.move == -1) return depthwise_row_of<AsIs, 5, -1>(r, y, x.at);
   for (int64_t pixel = 0; pixel < r.count;) {
     const Taps inside = x.moved(pixel * r.advance).within(r.source_width);
     if (inside.count == x.count) {
@@ -184,8 +248,23 @@ FOVEAL_INLINE void depthwise_sums(const depthwise_backward_weights_args& a, cons
   unroll<T>([&](auto t) FOVEAL_INLINED {
     for (int64_t output = valid[t].begin; output < least(begin, valid[t].end); ++output) add(t, output);
   });
-  for (int64_t output = begin; output < end; ++output) {
-    unroll<T>([&](auto t) FOVEAL_INLINED { add(t, output); });
+  if (a.stride_x == 1 && a.dilation_x == 1 && begin < end) {  // the taps see neighbours: each is loaded once
+    Reg window[T][R];
+    unroll<T - 1>([&](auto t) FOVEAL_INLINED {
+      unroll<R>([&](auto r) FOVEAL_INLINED { window[t][r] = read[r](load(from[t] + begin * C + r * LANES)); });
+    });
+    for (int64_t output = begin; output < end; ++output) {
+      unroll<R>([&](auto r) FOVEAL_INLINED {
+        const Reg gradient = load(dy + output * C + c + r * LANES);
+        window[T - 1][r] = read[r](load(from[T - 1] + output * C + r * LANES));
+        unroll<T>([&](auto t) FOVEAL_INLINED { sum[t][r] = fma(window[t][r], gradient, sum[t][r]); });
+        unroll<T - 1>([&](auto t) FOVEAL_INLINED { window[t][r] = window[t + 1][r]; });
+      });
+    }
+  } else {
+    for (int64_t output = begin; output < end; ++output) {
+      unroll<T>([&](auto t) FOVEAL_INLINED { add(t, output); });
+    }
   }
   unroll<T>([&](auto t) FOVEAL_INLINED {
     for (int64_t output = most(end, valid[t].begin); output < valid[t].end; ++output) add(t, output);
