@@ -6,7 +6,8 @@
 #include <arm_neon.h>
 #endif
 
-#if defined(FOVEAL_OUTLINED)  // under sanitizers: instrumented bodies, each unrolled into its callers, take compilers an hour
+#if defined(FOVEAL_OUTLINED)  // under sanitizers: instrumented bodies, each unrolled into its callers, take compilers
+                              // an hour
 #define FOVEAL_INLINE inline
 #define FOVEAL_INLINED
 #else

@@ -328,7 +328,7 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
       const int64_t n = panel * TILE_COLUMNS, columns = tile_columns(n, g.filters);
       for (int q = 0; q < FREQUENCIES; ++q) {
         const TileB u = panel_columns(a.u + q * g.channels * g.filters, g.channels, n, g.filters);
-        tile_rows({v + q * v_step, g.channels, 1, 0}, u, {1, g.channels},
+        tile_rows({v + q * v_step, g.channels, 1, 0}, u, {1, a.used_channels},
                   {m + q * m_step, TILE_COLUMNS, nullptr, false, false, nullptr}, count, columns);
       }
       for (int64_t t = 0; t < count; ++t) {
@@ -405,15 +405,19 @@ FOVEAL_INLINE void gather_gradient(const TileGrid& g, const float* v, int64_t st
   }
 }
 
-// dU, n² panels of (I, O) → dweight panels (taps, I, O).
+// dU, n² panels of (I, O) → dweight panels (taps, I, O); zeros for inputs that are padding.
 template <class F>
-void gather_weights(const float* du, float* dweight, int64_t inputs, int64_t outputs, const Run& run) {
+void gather_weights(const float* du, float* dweight, int64_t inputs, int64_t used, int64_t outputs, const Run& run) {
   constexpr int N = F::SIZE, R = F::TAPS;
   each(run, ceil_div(outputs, PANEL) * inputs, [&](int64_t item, int) {
     const int64_t panel = item / inputs * PANEL, input = item % inputs;
     const TileB from = panel_columns(du, inputs, panel, outputs);
     const TileB to = panel_columns(dweight, R * R * inputs, panel, outputs);
     float* const dw = const_cast<float*>(to.data) + input * to.row;
+    if (input >= used) {
+      for (int tap = 0; tap < R * R; ++tap) zero_floats(dw + tap * inputs * to.row, to.row);
+      return;
+    }
     for (int64_t o = 0; o < from.row; o += LANES) {
       const float* const u = from.data + input * from.row + o;
       multiply_both_sides_transposed<KernelMatrix<F>>(
@@ -450,9 +454,9 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
       for (int64_t t = 0; t < tiles; t += BATCH_BLOCK) {
         for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
           const TileB at = panel_columns(du, g.channels, n, g.filters);
-          tile_rows({v + t * g.channels, 1, g.channels, 0, ahead.take(g.channels, least(BATCH_BLOCK, tiles - t))},
+          tile_rows({v + t * g.channels, 1, g.channels, 0, ahead.take(a.used_channels, least(BATCH_BLOCK, tiles - t))},
                     {m + t * g.filters + n, g.filters, 0}, {1, least(BATCH_BLOCK, tiles - t)},
-                    {const_cast<float*>(at.data), at.row, nullptr, image + t > 0, false, nullptr}, g.channels,
+                    {const_cast<float*>(at.data), at.row, nullptr, image + t > 0, false, nullptr}, a.used_channels,
                     tile_columns(n, g.filters));
         }
       }
@@ -465,7 +469,7 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
       ahead = {a.turned + (q + 1) * weights, du + weights, more * weights, image > 0 ? more * weights : 0};
       for (int64_t n = 0; n < g.channels; n += TILE_COLUMNS) {
         const TileB u = panel_columns(a.turned + q * weights, g.filters, n, g.channels);
-        tile_rows({m, g.filters, 1, 0, ahead.take(tiles, g.filters)}, u, {1, g.filters},
+        tile_rows({m, g.filters, 1, 0, ahead.take(tiles, a.used_filters)}, u, {1, a.used_filters},
                   {v + n, g.channels, nullptr, false, false, nullptr}, tiles, tile_columns(n, g.channels));
       }
     });
@@ -476,7 +480,7 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
                          a.mask == nullptr ? nullptr : a.mask + at, a.scratch + (thread * 2 + 1) * wide);
     });
   }
-  gather_weights<F>(a.du, a.dweight, g.channels, g.filters, run);
+  gather_weights<F>(a.du, a.dweight, g.channels, a.used_channels, g.filters, run);
 }
 
 void winograd_weights(const winograd_weights_args& a, const Run& run) {

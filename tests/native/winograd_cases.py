@@ -42,6 +42,8 @@ GEOMETRIES = {
     "border_gt_kernel": shaped(16, 4, 5, Conv2d(16, 3, padding=5)),
     "panel_and_a_half": shaped(32, 8, 8, Conv2d(41, 3, padding=1)),
     "channels_padded": shaped(17, 6, 5, Conv2d(20, 3, padding=1)),
+    "channels_few": shaped(5, 8, 8, Conv2d(6, 3, padding=1)),
+    "five_channels_few": shaped(6, 14, 14, Conv2d(16, 5)),
     "channels_many": shaped(160, 4, 4, Conv2d(48, 3, padding=1)),
     "many_blocks": shaped(16, 32, 32, Conv2d(16, 3, padding=1), 3, 3),
     "batch_prefix": shaped(16, 8, 8, Conv2d(16, 3, padding=1), 5, 3),
@@ -54,7 +56,7 @@ GEOMETRIES = {
 
 def sizes(g: Geometry) -> dict[str, int]:
     names = ("height", "width", "channels", "top", "left", "out_height", "out_width", "filters")
-    return {**{name: g.sizes[name] for name in names}, "kernel": g.spec.kernel[0]}
+    return {**{name: g.sizes[name] for name in names}, "kernel": g.spec.kernel[0], "used_channels": g.shape[0]}
 
 
 def within(g: Geometry, result: int, scale: np.ndarray) -> np.ndarray:
@@ -163,6 +165,7 @@ def backward(
         "v": Out(frequencies * (tiles * s["channels"] + SKEW)), "m": Out(frequencies * (tiles * s["filters"] + SKEW)),
         "du": Out(frequencies * s["channels"] * s["filters"]),
         "scratch": Out(2 * max(s["channels"], s["filters"]), per_thread=True), **s, "images": images,
+        "used_filters": g.spec.filters,
     }  # fmt: skip
     return Case("winograd_backward", args, want, g.batch)
 

@@ -22,7 +22,8 @@ from foveal.shapes import padded_channels
 BAND_FLOATS = 1 << 17  # of a convolution's scratch rows: half a megabyte, to stay in a core's second-level cache
 TILE = 4  # Winograd's outputs, on each axis
 BLOCK = 28  # tiles of a Winograd forward step's work item
-SUPERBLOCK = 256  # tiles that a Winograd backward step takes at a time, at least
+SUPERBLOCK = 256  # tiles that a Winograd backward step takes at a time, at least; more of them
+CHANNELS = 128  # where input and output have fewer channels than these, so that each time is worth its barriers
 SKEW = 16  # winograd.inl.h
 COLUMNS = 32  # of a panel
 GRADIENT_FLOATS = 1 << 15  # of a first layer's outputs whose gradient is finished at a time: 128 KB
@@ -161,8 +162,6 @@ def _refuse_winograd(spec: Conv2d, shape: Shape, stored: int) -> str:
         return "the kernel is not 3×3 or 5×5"
     if spec.strides != (1, 1) or spec.dilations != (1, 1) or spec.groups > 1:
         return "it has a stride, dilation or groups"
-    if shape[0] < 16:
-        return "fewer than 16 channels: the transforms would cost more than they save"
     tiles, size = -(-high // TILE) * -(-wide // TILE), spec.kernel[0] + TILE - 1
     direct = high * wide * spec.kernel[0] ** 2
     return "" if 2 * tiles * size**2 <= direct else "tiles of 4×4 outputs leave too much of themselves unused"
@@ -183,8 +182,8 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
     frequencies = (kernel + TILE - 1) ** 2
     top, _, left, _ = conv.pads
     geometry = {
-        "height": x.height, "width": x.width, "channels": x.stored, "kernel": kernel, "top": top, "left": left,
-        "out_height": y.height, "out_width": y.width, "filters": y.stored,
+        "height": x.height, "width": x.width, "channels": x.stored, "used_channels": x.channels, "kernel": kernel,
+        "top": top, "left": left, "out_height": y.height, "out_width": y.width, "filters": y.stored,
     }  # fmt: skip
     sizes = frequencies * x.stored * y.stored
     u = b.prepared(
@@ -202,7 +201,7 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
     def backward(gradient: Gradient) -> Gradient | None:
         given = conv.gradient(gradient, b)
         tiles = -(-y.height // TILE) * -(-y.width // TILE)
-        images = min(b.batch, max(1, SUPERBLOCK // tiles))
+        images = min(b.batch, max(1, SUPERBLOCK * max(1, CHANNELS // (x.stored + y.stored)) // tiles))
         dx = b.buffer("dx", x.floats) if x.needs_gradient else None
         turned = None
         if dx:
@@ -221,7 +220,8 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
             v=b.buffer("v", constant=frequencies * (images * tiles * x.stored + SKEW)),
             m=b.buffer("m", constant=frequencies * (images * tiles * y.stored + SKEW)),
             du=b.buffer("du", constant=sizes),
-            scratch=b.buffer("scratch", constant=2 * max(x.stored, y.stored) * b.threads), **geometry, images=images,
+            scratch=b.buffer("scratch", constant=2 * max(x.stored, y.stored) * b.threads), **geometry,
+            used_filters=y.channels, images=images,
         )  # fmt: skip
         return Gradient(dx, masked=x.rectified) if dx else None
 
