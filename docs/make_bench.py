@@ -1,4 +1,4 @@
-"""Fill docs/benchmarks.md and draw docs/bench.svg, from what `foveal bench --json` and benchmarks/*.py found.
+"""Fill docs/benchmarks.md and algorithms.md and draw bench.svg, from what `foveal bench` and benchmarks/*.py found.
 
 .venv/bin/python docs/make_bench.py      # a test fails when the page or the picture has drifted from benchmarks/results
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PAGE, PICTURE, RESULTS = HERE / "benchmarks.md", HERE / "bench.svg", HERE.parent / "benchmarks" / "results"
+ALGORITHMS = HERE / "algorithms.md"
 LABELS = {
     "vgg": "BN-VGG", "nin": "NIN", "nin-bn": "NIN, batch norm", "lenet": "LeNet", "mlp": "MLP",
     "resnet": "ResNet, small", "depthwise": "depthwise",
@@ -94,22 +95,147 @@ def inference_table() -> list[str]:
     return rows
 
 
+def keras_jax_table() -> list[str]:
+    """Steps beside Keras and JAX, each in a process of its own with foveal."""
+    rows = [
+        "| network | foveal, ms | Keras, ms | ratio | foveal, ms | JAX, ms | ratio |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    every = {(it["net"], it["peer"]): it for it in found("keras_jax")}
+    for net in dict.fromkeys(net for net, _ in every):
+        cells = []
+        for peer in ("keras", "jax"):
+            it = every[net, peer]
+            theirs = min(ms for name, ms in it["ms"].items() if name != "foveal")
+            cells.append(f"{it['ms']['foveal']:.1f} | {theirs:.1f} | {it['ratio']:.2f}")
+        rows.append(f"| {LABELS[net]} | {' | '.join(cells)} |")
+    return rows
+
+
+def data_table() -> list[str]:
+    """Images a second from archives of JPEGs."""
+    rows = [
+        "| archive | foveal, images/s | all that loading does | PyTorch DataLoader | with draft | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for it in found("loading"):
+        ways = ("foveal", "foveal_load_dataset", "pytorch", "pytorch_draft")
+        cells = [f"{it[way]['images_per_second']:,}" for way in ways]
+        rows.append(f"| {it['archive']} | {' | '.join(cells)} | **{it['foveal_over_pytorch']:.2f}** |")
+    return rows
+
+
+def footprint_table() -> list[str]:
+    it = found("footprint")
+    figures = {
+        "wheel": f"{it['wheel_mb']:.2f} MB", "environment": f"{it['environment_mb']:.0f} MB",
+        "build from sources": f"{it['build_seconds']:.0f} s",
+        "`import foveal`, beyond NumPy": f"{it['import_beyond_numpy_seconds']:.3f} s",
+        "process start to first trained batch": f"{it['first_batch_seconds']:.2f} s",
+        "Python in a training step": f"{it['train_step_python_us']:.0f} µs",
+    }  # fmt: skip
+    return ["| what | foveal |", "|---|---|", *(f"| {name} | {value} |" for name, value in figures.items())]
+
+
+def growth_table() -> list[str]:
+    rows = [
+        "| changed | batch | threads | width | image | foveal, ms | images/s | PyTorch, ms | ratio |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for it in found("growth")["growth"]:
+        rows.append(
+            f"| {it['changed']} | {it['batch']} | {it['threads']} | {it['width']:g} | {it['size']}×{it['size']} | "
+            f"{it['foveal']:.1f} | {1e3 * it['batch'] / it['foveal']:,.0f} | {it['torch']:.1f} | {it['ratio']:.2f} |"
+        )
+    return rows
+
+
+def neighbour_table() -> list[str]:
+    rows = [
+        "| network | foveal, ms alone | beside it | times as slow | PyTorch, times as slow |",
+        "|---|---|---|---|---|",
+    ]
+    for it in found("growth")["neighbour"]:
+        alone, busy = it["ms"]["foveal"]
+        ours, theirs = it["slower"]["foveal"], it["slower"]["torch"]
+        rows.append(f"| {LABELS[it['net']]} | {alone:.1f} | {busy:.1f} | **{ours:.2f}** | {theirs:.2f} |")
+    return rows
+
+
+def grid() -> dict[tuple[str, str], dict[str, Any]]:
+    """Results of benchmarks/shapes.py: (layer, direction) → instruction set → row."""
+    every: dict[tuple[str, str], dict[str, Any]] = {}
+    for isa in ("avx512", "avx2"):
+        for it in found(f"shapes_{isa}")["rows"]:
+            every.setdefault((it["layer"], it["direction"]), {})[isa] = it
+    return every
+
+
+def shapes_table() -> list[str]:
+    """A row for each layer: what runs it, its share of the peak or of the bandwidth, and its ratio to PyTorch."""
+    rows = [
+        "| layer | algorithm | AVX-512: forward, backward | ratio | AVX2: forward, backward | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    every = grid()
+    for layer in dict.fromkeys(layer for layer, _ in every):
+        cells = []
+        for isa in ("avx512", "avx2"):
+            ways = [every[layer, direction][isa] for direction in ("forward", "backward")]
+            cells += [", ".join(map(_share, ways)), ", ".join(f"{it['ratio']:.2f}" for it in ways)]
+        rows.append(f"| {layer} | {every[layer, 'forward']['avx512']['algorithm']} | {' | '.join(cells)} |")
+    return rows
+
+
+def losses_list() -> list[str]:
+    """Rows in which PyTorch is faster."""
+    behind = [
+        (it["ratio"], f"- {layer}, {direction}, {'AVX-512' if isa == 'avx512' else 'AVX2'}: {it['ratio']:.2f}")
+        for (layer, direction), row in grid().items()
+        for isa, it in row.items()
+        if it["ratio"] < 1
+    ]
+    return [text for _, text in sorted(behind)] or ["None."]
+
+
+def refusals_table() -> list[str]:
+    """What each algorithm of convolutions answered to one of the layers that it refused."""
+    rows = ["| algorithm | a layer that it refused | because |", "|---|---|---|"]
+    seen = set()
+    for (layer, _), row in grid().items():
+        for text in row["avx512"]["refused"]:
+            if text not in seen:
+                seen.add(text)
+                name, _, reason = text.partition(": ")
+                rows.append(f"| {name} | {layer} | {reason} |")
+    return [*rows[:2], *sorted(rows[2:])]
+
+
+def _share(it: dict[str, Any]) -> str:
+    peak, bandwidth = 100 * it["of_peak"], 100 * it["of_bandwidth"]
+    return f"{peak:.0f} %" if it["algorithm"] not in ("values", "depthwise") else f"{bandwidth:.0f} % of bandwidth"
+
+
 def _time(timing: dict[str, float]) -> str:
     return f"{timing['median']:.1f} ({timing['low']:.1f}–{timing['high']:.1f})"
 
 
 def tables() -> dict[str, list[str]]:
-    """Each table of the page by its mark."""
+    """Each table of the pages by its mark."""
     return {
         "steps": steps_table("default"), "ratios": ratios_table("default", "tuned", "avx2"),
         "floors": floors_table("default"), "time": time_table(), "memory": memory_table(),
-        "inference": inference_table(),
+        "inference": inference_table(), "keras and jax": keras_jax_table(), "growth": growth_table(),
+        "neighbour": neighbour_table(), "data": data_table(), "footprint": footprint_table(), "shapes": shapes_table(), "losses": losses_list(),
+        "refusals": refusals_table(),
     }  # fmt: skip
 
 
 def filled(page: str) -> str:
     """The page with its tables as they are now, each between <!-- NAME --> and <!-- end -->."""
     for name, rows in tables().items():
+        if f"<!-- {name} -->" not in page:
+            continue
         before, mark, rest = page.partition(f"<!-- {name} -->\n")
         page = before + mark + "\n".join(rows) + "\n" + rest[rest.index("<!-- end -->") :]
     return page
@@ -141,5 +267,6 @@ def picture() -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text()))
+    for path in (PAGE, ALGORITHMS):
+        path.write_text(filled(path.read_text()))
     PICTURE.write_text(picture())
