@@ -226,8 +226,8 @@ def tables() -> dict[str, list[str]]:
         "steps": steps_table("default"), "ratios": ratios_table("default", "tuned", "avx2"),
         "floors": floors_table("default"), "time": time_table(), "memory": memory_table(),
         "inference": inference_table(), "keras and jax": keras_jax_table(), "growth": growth_table(),
-        "neighbour": neighbour_table(), "data": data_table(), "footprint": footprint_table(), "shapes": shapes_table(), "losses": losses_list(),
-        "refusals": refusals_table(),
+        "neighbour": neighbour_table(), "data": data_table(), "footprint": footprint_table(),
+        "shapes": shapes_table(), "losses": losses_list(), "refusals": refusals_table(),
     }  # fmt: skip
 
 

@@ -9,7 +9,8 @@ rung is two *rounds*, the first and the second half of its trials' steps, and wh
     propose(search, state) -> trials to run now    observe(state, results) -> state    best(search, state) -> answer
 
 Rates are placed and judged as x = log10 of the rate, scores as y = ln of the calibrated validation cross-entropy.
-Around the best rate y is taken for a parabola whose place may drift with the horizon h and whose height is each rung's own:
+Around the best rate y is taken for a parabola whose place may drift with the horizon h and whose height is each rung's
+own:
 
     y = a[rung] + b (x - c - d log2 h)²  + noise
 
