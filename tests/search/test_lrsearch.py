@@ -4,6 +4,7 @@ import math
 import pickle
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -190,6 +191,16 @@ def test_slow_trials_far_below_a_better_one_are_dropped_at_half_time() -> None:
     seconds = {r.trial.key for r in state.results if r.half == 2}
     lower = {r.trial.lr: r.trial.key in seconds for r in state.results if r.trial.rung == 0 and r.trial.lr < 0.1}
     assert [ended for _, ended in sorted(lower.items())] == [False, False, False, True, True]
+
+
+def test_losses_above_a_guess_drop_no_trial_at_half_time() -> None:
+    search, state = Search(GUESS), State()
+    trials = propose(search, state)
+    state = observe(state, [Result(trial, 1, 10.0 * 2**k) for k, trial in enumerate(trials[:-1])])
+    state = observe(state, [Result(trials[-1], 1, None)])
+    assert propose(search, state) == trials[:-1]
+    better = observe(State(), [replace(r, loss=1.0) if r.trial == trials[3] else r for r in state.results])
+    assert propose(search, better) == (trials[3],)
 
 
 def test_at_most_one_trial_is_added_beside_a_later_rung() -> None:
