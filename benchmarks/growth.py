@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import numpy as np
 
 from foveal.bench.networks import Case, cases
 from foveal.bench.peer import find_torch, training_steps
@@ -40,8 +39,7 @@ GROWTH: Final = (
 
 
 def steps(torch: Any, case: Case, threads: int) -> dict[str, Callable[[], Any]]:
-    random = np.random.default_rng(0)
-    x, y = random.standard_normal((case.batch, *case.shape), np.float32), random.integers(0, 10, case.batch)
+    x, y = case.noise()
     plan = Plan(case.net, case.shape, case.batch, Momentum(), seed=1, threads=threads)
     torch.set_num_threads(threads)
     peer = training_steps(torch, case, x, y, LR, compiled=False, modes=("channels_last",))

@@ -223,7 +223,7 @@ PEERS = {"keras": keras_steps, "jax": jax_steps}
 
 @click.command()
 @click.argument("peer", type=click.Choice(list(PEERS)))
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, type=click.Choice(list(cases())))
 @click.option("--threads", type=int)
 @click.option("--repeats", default=7)
 @click.option("--json", "kept", type=click.Path(path_type=Path))
@@ -231,8 +231,7 @@ def main(peer: str, names: tuple[str, ...], threads: int | None, repeats: int, k
     threads, isa = resolve_threads(threads), resolve_isa(None)
     results = json.loads(kept.read_text()) if kept and kept.is_file() else []
     for case in (case for name, case in cases().items() if not names or name in names):
-        random = np.random.default_rng(0)
-        x, y = random.standard_normal((case.batch, *case.shape), np.float32), random.integers(0, 10, case.batch)
+        x, y = case.noise()
         plan = Plan(case.net, case.shape, case.batch, Momentum(), seed=1, threads=threads, isa=isa)
         sides = PEERS[peer](case, x, y, threads)
         before = [step() for step in sides.values()]

@@ -18,7 +18,6 @@ from foveal.bench.networks import cases
 
 CHILD = """
 import resource, sys
-import numpy as np
 from foveal.bench.networks import cases
 from foveal.bench.peer import find_torch, training_steps
 from foveal.optim import Momentum
@@ -31,9 +30,8 @@ def resident():
 name, side = sys.argv[1:]
 case = cases()[name]
 torch = find_torch(2) if side == "torch" else None
-random = np.random.default_rng(0)
 before = resident()
-x, y = random.standard_normal((case.batch, *case.shape), np.float32), random.integers(0, 10, case.batch)
+x, y = case.noise()
 if torch:
     step = training_steps(torch, case, x, y, 0.01, compiled=False, modes=("channels_last",))["channels_last"]
 else:

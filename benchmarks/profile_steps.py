@@ -10,8 +10,6 @@ import argparse
 import statistics
 import time
 
-import numpy as np
-
 from foveal.bench.networks import cases
 from foveal.optim import Momentum
 from foveal.plan import Plan
@@ -26,8 +24,7 @@ def main() -> None:
     args = parser.parse_args()
     case = cases()[args.net]
     plan = Plan(case.net, case.shape, case.batch, Momentum(), seed=1, threads=args.threads, isa=args.isa)
-    random = np.random.default_rng(0)
-    x, y = random.standard_normal((case.batch, *case.shape), np.float32), random.integers(0, 10, case.batch)
+    x, y = case.noise()
     plan.train_step(x, y, 0.01)
     times = plan.time_steps(args.runs)
     total = sum(statistics.median(values) for _, values in times)

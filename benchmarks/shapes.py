@@ -18,7 +18,8 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from foveal.bench.peer import MODES, find_torch, memory_format, torch_network
+from foveal.bench.networks import Case
+from foveal.bench.peer import MODES, find_torch, layout_of, torch_network
 from foveal.bench.timing import in_turn, peak_loop, stream_loop
 from foveal.kernels import resolve_isa, resolve_threads
 from foveal.layers import (
@@ -71,8 +72,7 @@ class Row:
             after = after[1:]
         net = Sequential(*before, self.layer, *after)
         plan = Plan(net, shape, self.batch, Momentum(), seed=1, threads=threads, isa=isa, fuse=False)
-        random = np.random.default_rng(0)
-        plan.train_step(random.standard_normal((self.batch, *shape), np.float32), random.integers(0, 10, self.batch), 0)
+        plan.train_step(*Case("", net, shape, self.batch).noise(), 0)
         return plan, f"{len(before)} {type(self.layer).__name__}"
 
 
@@ -160,7 +160,7 @@ def theirs(torch: Any, row: Row, mode: str) -> dict[str, Callable[[], Any]]:
     """PyTorch's by direction."""
     random = np.random.default_rng(0)
     x = torch.tensor(random.standard_normal((row.batch, *row.shape), np.float32))
-    layout = memory_format(torch, mode) if x.dim() == 4 else torch.contiguous_format
+    layout = layout_of(torch, mode) if x.dim() == 4 else torch.contiguous_format
     module = torch_network(Sequential(row.layer), row.shape).to(memory_format=layout).train()
     x = x.contiguous(memory_format=layout).requires_grad_(not row.first)
     y = module(x)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from foveal.layers import BatchNorm, Conv2d, Dense, GlobalAvgPool, Layer, ReLU, Sequential
 from foveal.models import MODELS, build
 
@@ -15,6 +17,11 @@ class Case:
     net: Sequential
     shape: tuple[int, int, int]
     batch: int
+
+    def noise(self) -> tuple[np.ndarray, np.ndarray]:
+        """One fixed batch of random images (N, C, H, W) and labels (N,)."""
+        random = np.random.default_rng(0)
+        return random.standard_normal((self.batch, *self.shape), np.float32), random.integers(0, 10, self.batch)
 
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)  # images (C, H, W)

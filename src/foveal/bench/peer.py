@@ -71,7 +71,7 @@ def training_steps(
 
         return step
 
-    steps = {mode: build(memory_format(torch, mode)) for mode in modes}
+    steps = {mode: build(layout_of(torch, mode)) for mode in modes}
     return steps | ({"compile": build(torch.channels_last, True)} if compiled else {})
 
 
@@ -88,10 +88,10 @@ def inference_steps(torch: Any, case: Case, x: np.ndarray) -> dict[str, Step]:
 
         return step
 
-    return {mode: build(memory_format(torch, mode)) for mode in MODES}
+    return {mode: build(layout_of(torch, mode)) for mode in MODES}
 
 
-def memory_format(torch: Any, mode: str) -> Any:
+def layout_of(torch: Any, mode: str) -> Any:
     return torch.channels_last if mode == "channels_last" else torch.contiguous_format
 
 

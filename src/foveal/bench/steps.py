@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from foveal.bench.networks import Case
 from foveal.bench.peer import inference_steps, training_steps
 from foveal.bench.timing import Timing, in_turn, peak_loop, stream_loop
@@ -66,9 +64,7 @@ def measure(
     inference: bool = False,
 ) -> Measured:
     """Time a network's training steps, or its inference, on one fixed batch; beside PyTorch's if it is given."""
-    random = np.random.default_rng(0)
-    x = random.standard_normal((case.batch, *case.shape), np.float32)
-    y = random.integers(0, 10, case.batch)
+    x, y = case.noise()
     plan = Plan(case.net, case.shape, case.batch, None if inference else Momentum(), seed=1, threads=threads, isa=isa)
     sides: dict[str, Callable[[], Any]] = {OURS: lambda: plan.predict(x) if inference else plan.train_step(x, y, LR)}
     if torch is not None:

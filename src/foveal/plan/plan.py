@@ -271,16 +271,12 @@ class Plan:
 
     def time_steps(self, runs: int) -> list[tuple[Step, list[float]]]:
         """Seconds of each native step of the training program, over `runs` runs; for profiling: weights change."""
-        if self._training is None:
-            raise UsageError("this plan has no optimizer; give Plan(optimizer=...) to train")
-        return self._training.time_steps(self._info(self.batch_size, update=self.updates + 1), runs)
+        return self._profiled().time_steps(self._info(self.batch_size, update=self.updates + 1), runs)
 
     def part(self, layer: str, phase: Phase) -> Callable[[], None]:
         """Runs the native steps of one layer ("1 Conv2d", as printed) in one phase of the training program, over and
         over on what the last batch left; for profiling."""
-        if self._training is None:
-            raise UsageError("this plan has no optimizer; give Plan(optimizer=...) to train")
-        return self._training.part(self._info(self.batch_size, update=self.updates + 1), layer, phase)
+        return self._profiled().part(self._info(self.batch_size, update=self.updates + 1), layer, phase)
 
     def record(self, path: Path, source: Source, batches: Sequence[tuple[Any, Any]], lr: float) -> None:
         """Save the training program and its runs over `batches` of (index, moves) for `native/driver.cc`.
@@ -320,6 +316,11 @@ class Plan:
             yield
         finally:
             self._in_use.release()
+
+    def _profiled(self) -> BoundProgram:
+        if self._training is None:
+            raise UsageError("this plan has no optimizer; give Plan(optimizer=...) to train")
+        return self._training
 
     def _infer(self, program: BoundProgram, batch: int) -> None:
         """Run an inference program, after what depends on parameters alone where they have changed."""
