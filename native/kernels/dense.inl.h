@@ -4,38 +4,10 @@ namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {
 
-constexpr int64_t DEPTH_BLOCK = 512;  // of the reduction: a block of a panel is 64 KB
-constexpr int64_t BATCH_BLOCK = 256;  // rows of a weight gradient's block
-
-// Rows of x with batch norm applied, in `scratch`; or as they lie, where there is none to apply.
-FOVEAL_INLINE const float* normalised_rows(const float* x, const float* affine, int64_t rectify, int64_t rows,
-                                           int64_t channels, float* scratch) {
-  if (affine == nullptr) return x;
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < channels; c += LANES) {
-      const int64_t i = r * channels + c;
-      store(scratch + i, Affine(affine, channels, c, rectify)(load(x + i)));
-    }
-  }
-  return scratch;
-}
-
-// Rows of the gradient, columns [begin, end) of them, finished where batch norm's part is left: in `scratch`, or as
-// they lie. y: of the same rows.
-template <class Args>
-FOVEAL_INLINE const float* finished_rows(const Args& a, int64_t first, int64_t rows, int64_t begin, int64_t end,
-                                         float* scratch) {
-  const float* const dy = a.dy + first * a.units;
-  if (a.y == nullptr) return dy;
-  const float* const y = a.y + first * a.units;
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = begin; c < end; c += LANES) {
-      const int64_t i = r * a.units + c;
-      store(scratch + i, NormGradient(a.y_affine, a.coefficients, a.units, c, a.relu)(load(dy + i), load(y + i)));
-    }
-  }
-  return scratch;
-}
+constexpr int64_t DEPTH_BLOCK = 512;      // of the reduction: a block of a panel is 64 KB
+constexpr int64_t BATCH_BLOCK = 256;      // rows of a weight gradient's block
+constexpr int64_t POINTWISE_BLOCK = 128;  // pixels of a 1×1 convolution's backward pass that are taken at a time
+constexpr int64_t POINTWISE_LEAST = 32;   // a group of them is a multiple of this
 
 // y (rows, columns) = x (rows, depth) * panels, with the epilogue of `tc` (its data, row and resume are set here).
 // made, or nullptr: x is not there, made(m, count, thread) makes its rows m … m + count.
@@ -113,7 +85,7 @@ void dense_backward_data(const dense_backward_data_args& a, const Run& run) {
     return;
   }
   const auto made = [&](int64_t m, int64_t count, int thread) {
-    return finished_rows(a, m, count, 0, a.units, a.scratch + thread * ROW_CHUNK * a.units);
+    return finished_rows(a, a.units, m, count, 0, a.units, a.scratch + thread * ROW_CHUNK * a.units);
   };
   matrix_product(run, nullptr, made, a.turned, rows, a.units, a.inputs, a.dx, epilogue);
 }
@@ -133,7 +105,7 @@ void dense_backward_weights(const dense_backward_weights_args& a, const Run& run
     for (int64_t r = 0; r < rows; r += BATCH_BLOCK) {
       const int64_t count = least(BATCH_BLOCK, rows - r);
       const float* const x = normalised_rows(a.x + r * a.inputs, a.affine, a.rectify, count, a.inputs, made_x);
-      const float* const dy = finished_rows(a, r, count, first, last, made_dy);
+      const float* const dy = finished_rows(a, a.units, r, count, first, last, made_dy);
       const int64_t following = least(BATCH_BLOCK, most(0, rows - r - BATCH_BLOCK));  // rows of the next block
       Ahead ahead{a.x + (r + BATCH_BLOCK) * a.inputs, a.dy + (r + BATCH_BLOCK) * a.units, following * a.inputs,
                   following * a.units};
@@ -152,6 +124,55 @@ void dense_backward_weights(const dense_backward_weights_args& a, const Run& run
       }
     }
   });
+}
+
+// Both gradients of a 1×1 convolution, block by block of pixels, which are read and finished once for the two. Groups
+// of blocks have sums of their own for dW and db, so that they can be made by different threads.
+void pointwise_backward(const pointwise_backward_args& a, const Run& run) {
+  const int64_t rows = run.batch * a.pixels, size = a.inputs * a.units, sums_size = size + a.units;
+  const int64_t least_group = a.moments == nullptr ? POINTWISE_LEAST : a.pixels;  // moments are an image's
+  const int64_t group = ceil_div(ceil_div(rows, a.groups), least_group) * least_group;
+  const int64_t groups = ceil_div(rows, group), of_x = a.affine == nullptr ? 0 : POINTWISE_BLOCK * a.inputs;
+  const bool streams = a.moments == nullptr && rows * a.inputs > STREAMED;
+  each(run, groups, [&](int64_t item, int thread) {
+    float* const sums = a.partial + item * sums_size;
+    float* const made_x = a.scratch + thread * POINTWISE_BLOCK * (a.inputs + a.units);
+    float* const made_dy = made_x + of_x;
+    const int64_t begin = item * group, end = least(rows, begin + group);
+    if (a.dbias != nullptr) zero_floats(sums + size, a.units);
+    for (int64_t r = begin; r < end; r += POINTWISE_BLOCK) {
+      const int64_t count = least(POINTWISE_BLOCK, end - r), next = r + POINTWISE_BLOCK;
+      const int64_t following = least(POINTWISE_BLOCK, most(0, rows - next));
+      const float* const x = normalised_rows(a.x + r * a.inputs, a.affine, a.rectify, count, a.inputs, made_x);
+      const float* const dy = finished_rows(a, a.units, r, count, 0, a.units, made_dy);
+      Ahead ahead{a.x + next * a.inputs, a.dy + next * a.units, following * a.inputs, following * a.units};
+      for (int64_t n = 0; n < a.units; n += TILE_COLUMNS) {
+        const TileB at = panel_columns(sums, a.inputs, n, a.units);
+        tile_rows({x, 1, a.inputs, 0, ahead.take(a.inputs, count)}, {dy + n, a.units, 0}, {1, count},
+                  {const_cast<float*>(at.data), at.row, nullptr, r > begin, false, nullptr}, a.inputs,
+                  tile_columns(n, a.units));
+      }
+      if (a.dbias != nullptr) add_columns(dy, a.units, count, a.units, sums + size);
+      if (a.dx == nullptr) continue;
+      ahead = {a.y == nullptr ? nullptr : a.y + next * a.units, nullptr, a.y == nullptr ? 0 : following * a.units, 0};
+      for (int64_t n = 0; n < a.inputs; n += TILE_COLUMNS) {
+        tile_rows({dy, a.units, 1, 0, ahead.take(count, a.units)}, panel_columns(a.turned, a.units, n, a.inputs),
+                  {1, a.units},
+                  {a.dx + r * a.inputs + n, a.inputs, nullptr, false, false,
+                   a.mask == nullptr ? nullptr : a.mask + r * a.inputs + n, streams},
+                  count, tile_columns(n, a.inputs));
+      }
+      for (int64_t p = r; a.moments != nullptr && p < r + count;) {
+        const int64_t image = p / a.pixels, stop = least(r + count, (image + 1) * a.pixels);
+        add_gradients(a.x + p * a.inputs, a.dx + p * a.inputs, a.affine, a.mean, a.rectify, stop - p, a.inputs,
+                      p % a.pixels > 0, a.moments + image * 2 * a.inputs);
+        p = stop;
+      }
+    }
+    if (streams) stream_end();
+  });
+  add_partials(run, a.partial, groups, sums_size, size, a.dweight);
+  if (a.dbias != nullptr) add_partials(run, a.partial + size, groups, sums_size, a.units, a.dbias);
 }
 
 // panels (taps, I, O) → panels (taps turned round, O, I).

@@ -195,29 +195,27 @@ void depthwise_forward(const depthwise_forward_args& a, const Run& run) {
   });
 }
 
-// Pixels that are a stride apart are seen through the same taps, by neighbouring outputs.
-void depthwise_backward_data(const depthwise_backward_data_args& a, const Run& run) {
+// dx of an image. Pixels that are a stride apart are seen through the same taps, by neighbouring outputs.
+void depthwise_image_data(const depthwise_backward_args& a, const float* dy, const float* mask, float* dx,
+                          bool streams) {
   const int64_t C = a.channels;
-  const bool streams = run.batch * a.height * a.width * C > STREAMED;
-  each(run, run.batch * a.height, [&](int64_t item, int) {
-    const Taps y = that_see(item % a.height, a.kernel_height, a.stride_y, a.dilation_y, a.top).within(a.out_height);
-    const float* const dy = a.dy + item / a.height * a.out_height * a.out_width * C;
+  for (int64_t row = 0; row < a.height; ++row) {
+    const Taps y = that_see(row, a.kernel_height, a.stride_y, a.dilation_y, a.top).within(a.out_height);
     for (int64_t first = 0; first < least(a.stride_x, a.width); ++first) {
-      const int64_t at = (item * a.width + first) * C;
-      depthwise_row<AsIs>({dy, nullptr, a.weight, nullptr, a.mask == nullptr ? nullptr : a.mask + at, a.dx + at, C,
+      const int64_t at = (row * a.width + first) * C;
+      depthwise_row<AsIs>({dy, nullptr, a.weight, nullptr, mask == nullptr ? nullptr : mask + at, dx + at, C,
                            a.out_width, a.kernel_height, a.kernel_width, ceil_div(a.width - first, a.stride_x),
                            a.stride_x * C, 1, 0, false, streams},
                           y, that_see(first, a.kernel_width, a.stride_x, a.dilation_x, a.left));
     }
-    if (streams) stream_end();
-  });
+  }
 }
 
 // Sums of `T` neighbouring taps of a kernel row over a row of outputs, for R registers of channels, going on from
 // `sums`.
-template <class Read, int T, int R>
-FOVEAL_INLINE void depthwise_sums(const depthwise_backward_weights_args& a, const float* x, const float* dy,
-                                  float* sums, int64_t tap, int64_t column, int64_t c) {
+template <int T, int R>
+FOVEAL_INLINE void depthwise_sums(const depthwise_backward_args& a, const float* x, const float* dy, float* sums,
+                                  int64_t tap, int64_t column, int64_t c) {
   const int64_t C = a.channels, taps = a.kernel_height * a.kernel_width, step = a.stride_x * C;
   Valid valid[T];
   int64_t begin = 0, end = a.out_width;
@@ -238,11 +236,9 @@ FOVEAL_INLINE void depthwise_sums(const depthwise_backward_weights_args& a, cons
       sum[t][r] = load(place[t][r]);
     });
   });
-  const Read read[2] = {Read(a.affine, C, c, a.rectify), Read(a.affine, C, c + (R - 1) * LANES, a.rectify)};
   const auto add = [&](auto t, int64_t output) FOVEAL_INLINED {
     unroll<R>([&](auto r) FOVEAL_INLINED {
-      const Reg value = read[r](load(from[t] + output * step + r * LANES));
-      sum[t][r] = fma(value, load(dy + output * C + c + r * LANES), sum[t][r]);
+      sum[t][r] = fma(load(from[t] + output * step + r * LANES), load(dy + output * C + c + r * LANES), sum[t][r]);
     });
   };
   unroll<T>([&](auto t) FOVEAL_INLINED {
@@ -251,12 +247,12 @@ FOVEAL_INLINE void depthwise_sums(const depthwise_backward_weights_args& a, cons
   if (a.stride_x == 1 && a.dilation_x == 1 && begin < end) {  // the taps see neighbours: each is loaded once
     Reg window[T][R];
     unroll<T - 1>([&](auto t) FOVEAL_INLINED {
-      unroll<R>([&](auto r) FOVEAL_INLINED { window[t][r] = read[r](load(from[t] + begin * C + r * LANES)); });
+      unroll<R>([&](auto r) FOVEAL_INLINED { window[t][r] = load(from[t] + begin * C + r * LANES); });
     });
     for (int64_t output = begin; output < end; ++output) {
       unroll<R>([&](auto r) FOVEAL_INLINED {
         const Reg gradient = load(dy + output * C + c + r * LANES);
-        window[T - 1][r] = read[r](load(from[T - 1] + output * C + r * LANES));
+        window[T - 1][r] = load(from[T - 1] + output * C + r * LANES);
         unroll<T>([&](auto t) FOVEAL_INLINED { sum[t][r] = fma(window[t][r], gradient, sum[t][r]); });
         unroll<T - 1>([&](auto t) FOVEAL_INLINED { window[t][r] = window[t + 1][r]; });
       });
@@ -272,16 +268,15 @@ FOVEAL_INLINE void depthwise_sums(const depthwise_backward_weights_args& a, cons
   unroll<T>([&](auto t) { unroll<R>([&](auto r) { store(place[t][r], sum[t][r]); }); });
 }
 
-template <class Read, int T>
-void depthwise_taps(const depthwise_backward_weights_args& a, const float* x, const float* dy, float* sums, int64_t tap,
+template <int T>
+void depthwise_taps(const depthwise_backward_args& a, const float* x, const float* dy, float* sums, int64_t tap,
                     int64_t column) {
   int64_t c = 0;
-  for (; c + 2 * LANES <= a.channels; c += 2 * LANES) depthwise_sums<Read, T, 2>(a, x, dy, sums, tap, column, c);
-  if (c < a.channels) depthwise_sums<Read, T, 1>(a, x, dy, sums, tap, column, c);
+  for (; c + 2 * LANES <= a.channels; c += 2 * LANES) depthwise_sums<T, 2>(a, x, dy, sums, tap, column, c);
+  if (c < a.channels) depthwise_sums<T, 1>(a, x, dy, sums, tap, column, c);
 }
 
-template <class Read>
-void depthwise_image(const depthwise_backward_weights_args& a, const float* image, const float* dy, float* sums) {
+void depthwise_image_weights(const depthwise_backward_args& a, const float* image, const float* dy, float* sums) {
   const int64_t C = a.channels;
   zero_floats(sums, a.kernel_height * a.kernel_width * C);
   for (int64_t y = 0; y < a.out_height; ++y, dy += a.out_width * C) {
@@ -290,9 +285,7 @@ void depthwise_image(const depthwise_backward_weights_args& a, const float* imag
       const float* const x = image + (rows.at + i * rows.move) * a.width * C;
       for (int64_t column = 0; column < a.kernel_width;) {
         const int64_t tap = (rows.tap + i) * a.kernel_width + column, left = a.kernel_width - column;
-        const auto taps = left >= 3   ? depthwise_taps<Read, 3>
-                          : left == 2 ? depthwise_taps<Read, 2>
-                                      : depthwise_taps<Read, 1>;
+        const auto taps = left >= 3 ? depthwise_taps<3> : left == 2 ? depthwise_taps<2> : depthwise_taps<1>;
         taps(a, x, dy, sums, tap, column);
         column += least(left, 3);
       }
@@ -300,21 +293,26 @@ void depthwise_image(const depthwise_backward_weights_args& a, const float* imag
   }
 }
 
-// Sums over pixels within an image in float, over images in double, each in order.
-void depthwise_backward_weights(const depthwise_backward_weights_args& a, const Run& run) {
+// An image at a time, what is left of batch norm first: its gradients are then made while it is in cache. dweight: sums
+// over pixels within an image in float, over images in double, each in order.
+void depthwise_backward(const depthwise_backward_args& a, const Run& run) {
   const int64_t C = a.channels, size = a.kernel_height * a.kernel_width * C;
-  const auto image = a.affine == nullptr ? depthwise_image<AsIs> : depthwise_image<Normalised>;
-  each(run, run.batch, [&](int64_t n, int) {
-    image(a, a.x + n * a.height * a.width * C, a.dy + n * a.out_height * a.out_width * C, a.partial + n * size);
+  const int64_t pixels = a.height * a.width, outputs = a.out_height * a.out_width;
+  const int64_t of_x = a.affine == nullptr ? 0 : pixels * C, of_dy = a.y == nullptr ? 0 : outputs * C;
+  const bool streams = a.moments == nullptr && run.batch * pixels * C > STREAMED;
+  each(run, run.batch, [&](int64_t n, int thread) {
+    float* const made = a.scratch + thread * (of_x + of_dy);
+    const float* const x = normalised_rows(a.x + n * pixels * C, a.affine, a.rectify, pixels, C, made);
+    const float* const dy = finished_rows(a, C, n * outputs, outputs, 0, C, made + of_x);
+    depthwise_image_weights(a, x, dy, a.partial + n * size);
+    if (a.dx == nullptr) return;
+    const int64_t at = n * pixels * C;
+    depthwise_image_data(a, dy, a.mask == nullptr ? nullptr : a.mask + at, a.dx + at, streams);
+    if (streams) stream_end();
+    if (a.moments == nullptr) return;
+    add_gradients(a.x + at, a.dx + at, a.affine, a.mean, a.rectify, pixels, C, false, a.moments + n * 2 * C);
   });
-  constexpr int64_t SUMS = 64;  // that go on side by side
-  each_range(run, size, SUMS, [&](int64_t begin, int64_t end) {
-    double sum[SUMS] = {};
-    for (int64_t n = 0; n < run.batch; ++n) {
-      for (int64_t i = begin; i < end; ++i) sum[i - begin] += a.partial[n * size + i];
-    }
-    for (int64_t i = begin; i < end; ++i) a.dweight[i] = static_cast<float>(sum[i - begin]);
-  });
+  add_partials(run, a.partial, run.batch, size, size, a.dweight);
 }
 
 // turn_weights for each block of a grouped convolution.

@@ -34,6 +34,65 @@ struct NormGradient {
   }
 };
 
+// Rows of x with batch norm applied, in `scratch`; or as they lie, where there is none to apply.
+FOVEAL_INLINE const float* normalised_rows(const float* x, const float* affine, int64_t rectify, int64_t rows,
+                                           int64_t channels, float* scratch) {
+  if (affine == nullptr) return x;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < channels; c += LANES) {
+      const int64_t i = r * channels + c;
+      store(scratch + i, Affine(affine, channels, c, rectify)(load(x + i)));
+    }
+  }
+  return scratch;
+}
+
+// Rows of the gradient, columns [begin, end) of them, finished where batch norm's part is left (`y`, `y_affine`,
+// `coefficients` and `relu` of a step's arguments): in `scratch`, or as they lie.
+template <class Args>
+FOVEAL_INLINE const float* finished_rows(const Args& a, int64_t channels, int64_t first, int64_t rows, int64_t begin,
+                                         int64_t end, float* scratch) {
+  const float* const dy = a.dy + first * channels;
+  if (a.y == nullptr) return dy;
+  const float* const y = a.y + first * channels;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = begin; c < end; c += LANES) {
+      const int64_t i = r * channels + c;
+      store(scratch + i, NormGradient(a.y_affine, a.coefficients, channels, c, a.relu)(load(dy + i), load(y + i)));
+    }
+  }
+  return scratch;
+}
+
+// The sums over pixels that the gradients of scale, shift and x are made of: Σ dy and Σ dy (x - mean), dy after the
+// ReLU's mask. resume: they go on from those in `sums`, (2, channels).
+void add_gradients(const float* x, const float* dy, const float* affine, const float* mean, int64_t relu,
+                   int64_t pixels, int64_t channels, bool resume, float* sums) {
+  each_channel(channels, [&](int64_t c, auto registers) {
+    constexpr int N = registers;
+    float* const products = sums + channels;
+    Reg sum[N] = {}, product[N] = {};
+    if (resume) {
+      unroll<N>([&](auto r) {
+        sum[r] = load(sums + c + r * LANES);
+        product[r] = load(products + c + r * LANES);
+      });
+    }
+    for (int64_t p = 0; p < pixels; ++p) {
+      unroll<N>([&](auto r) {
+        const int64_t at = c + r * LANES, i = p * channels + at;
+        const Reg value = load(x + i), d = Affine(affine, channels, at, relu).gate(load(dy + i), value);
+        sum[r] += d;
+        product[r] = fma(d, value - load(mean + at), product[r]);
+      });
+    }
+    unroll<N>([&](auto r) {
+      store(sums + c + r * LANES, sum[r]);
+      store(products + c + r * LANES, product[r]);
+    });
+  });
+}
+
 void normalise(const Run& run, const float* x, const float* affine, float* y, int64_t pixels, int64_t channels,
                int64_t relu) {
   if (y == nullptr) return;
@@ -107,25 +166,11 @@ void batch_norm_inference(const batch_norm_inference_args& a, const Run& run) {
 void batch_norm_backward(const batch_norm_backward_args& a, const Run& run) {
   const int64_t C = a.channels, P = a.pixels;
   const float *const mean = a.saved, *const inverse = a.saved + C, *const scale = a.affine;
-  each(run, run.batch, [&](int64_t n, int) {
-    float* const out = a.partial + n * 2 * C;
-    each_channel(C, [&](int64_t c, auto registers) {
-      constexpr int N = registers;
-      Reg sum[N] = {}, product[N] = {};
-      for (int64_t p = 0; p < P; ++p) {
-        unroll<N>([&](auto r) {
-          const int64_t at = c + r * LANES, i = (n * P + p) * C + at;
-          const Reg x = load(a.x + i), d = Affine(a.affine, C, at, a.relu).gate(load(a.dy + i), x);
-          sum[r] += d;
-          product[r] = fma(d, x - load(mean + at), product[r]);
-        });
-      }
-      unroll<N>([&](auto r) {
-        store(out + c + r * LANES, sum[r]);
-        store(out + C + c + r * LANES, product[r]);
-      });
+  if (!a.summed) {
+    each(run, run.batch, [&](int64_t n, int) {
+      add_gradients(a.x + n * P * C, a.dy + n * P * C, a.affine, mean, a.relu, P, C, false, a.partial + n * 2 * C);
     });
-  });
+  }
   const double total = static_cast<double>(run.batch * P);
   float* const slope = a.coefficients;
   float* const offset = a.coefficients + C;

@@ -55,6 +55,18 @@ FOVEAL_INLINE void set_columns(int64_t columns, const T* sums, float* to) {
   for (int64_t c = 0; c < columns; ++c) to[c] = static_cast<float>(sums[c]);
 }
 
+// to[i] = the sum of partial[n * step + i] over n < count, in double and in their order.
+inline void add_partials(const Run& run, const float* partial, int64_t count, int64_t step, int64_t size, float* to) {
+  constexpr int64_t SUMS = 64;  // that go on side by side
+  each_range(run, size, SUMS, [&](int64_t begin, int64_t end) {
+    double sum[SUMS] = {};
+    for (int64_t n = 0; n < count; ++n) {
+      for (int64_t i = begin; i < end; ++i) sum[i - begin] += partial[n * step + i];
+    }
+    for (int64_t i = begin; i < end; ++i) to[i] = static_cast<float>(sum[i - begin]);
+  });
+}
+
 }  // namespace
 }  // namespace FOVEAL_TARGET
 }  // namespace foveal

@@ -478,6 +478,9 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
       const int64_t at = (image + i) * g.height * g.width * g.channels;
       gather_gradient<F>(g, a.v + i * g.per_image * g.channels, v_step, a.dx + at,
                          a.mask == nullptr ? nullptr : a.mask + at, a.scratch + (thread * 2 + 1) * wide);
+      if (a.moments == nullptr) return;
+      add_gradients(a.x + at, a.dx + at, a.affine, a.mean, a.rectify, g.height * g.width, g.channels, false,
+                    a.moments + (image + i) * 2 * g.channels);
     });
   }
   gather_weights<F>(a.du, a.dweight, g.channels, a.used_channels, g.filters, run);

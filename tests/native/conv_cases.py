@@ -263,6 +263,26 @@ def gradient_given(dy: np.ndarray, given: str) -> tuple[np.ndarray, dict[str, np
     }  # fmt: skip
 
 
+def moments_wanted(
+    x: np.ndarray, affine: np.ndarray, rectify: float, dx: np.ndarray, error: np.ndarray
+) -> tuple[np.ndarray, Want]:
+    """(mean, what batch norm's backward pass begins with) where x still lacks batch norm: x, dx (N, C, H, W), affine
+    (2, S). error: how far dx may be off."""
+    channels, at = x.shape[1], (None, slice(None), None, None)
+    x64, mean = x.astype(np.float64), floats(12, channels)
+    scale, shift = (part[:channels].astype(np.float64)[at] for part in affine.reshape(2, -1))
+    gates = x64 * scale + shift > 0 if rectify else np.ones(x.shape, bool)
+    far, pixels = x64 - mean.astype(np.float64)[at], x.shape[2] * x.shape[3]
+    parts = [np.where(gates, dx, 0), np.where(gates, dx * far, 0)]
+    errors = [np.where(gates, error, 0), np.where(gates, error * np.abs(far), 0)]
+
+    def sums(two: list[np.ndarray]) -> np.ndarray:
+        return np.stack([[vector(image) for image in part.sum(axis=(2, 3))] for part in two], axis=1)
+
+    sizes = sums([np.abs(part) + off for part, off in zip(parts, errors, strict=True)])
+    return vector(mean), Want(sums(parts), sums(errors) + tolerance(pixels + 2, sizes))
+
+
 def turned(weight: np.ndarray, groups: int = 1) -> np.ndarray:
     """(O, I, KH, KW) → (I, O, KH, KW) in each group, every kernel turned by half a circle."""
     parts = [part.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1] for part in np.split(weight, groups)]

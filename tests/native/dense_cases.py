@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from conv_cases import gradient_given
+from conv_cases import gradient_given, moments_wanted
 from kernel_case import Case, Out, Want, register, tolerance
 from layout import floats, gate, in_panels, stored, vector
 
@@ -76,6 +76,7 @@ def define(p: Product) -> tuple[np.ndarray, ...]:
 
 
 ROWS, BLOCK = 112, 256  # of the scratch rows of a product, and of those of its weights' gradient
+POINTWISE_BLOCK = 128  # pixels, of the scratch rows of a 1×1 convolution's backward pass
 
 
 def normalised(p: Product, given: str | None) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray | float | None]]:
@@ -160,6 +161,36 @@ def backward_weights(p: Product, *, bias: bool = True, affine: str | None = None
     return Case("dense_backward_weights", args, want, p.batch)
 
 
+def pointwise(
+    p: Product, *, bias: bool = False, affine: str | None = None, dy: str = "plain", mask: bool = False,
+    inner: bool = True, groups: int = 16, moments: bool = False,
+) -> Case:  # fmt: skip
+    """Both gradients in one step: the cases of the two steps put together. inner: x has a gradient. moments: of dx, see
+    conv_cases.moments_wanted."""
+    data, weights = backward_data(p, mask=mask, dy=dy), backward_weights(p, bias=bias, affine=affine, dy=dy)
+    args, want = {**data.args, **weights.args}, dict(weights.want)
+    for name in ("rows", "sums"):
+        del args[name]
+    if inner:
+        want["dx"] = data.want["dx"]
+    else:
+        args["dx"] = args["turned"] = None
+    s = p.sizes
+    made = affine or dy != "plain"
+    args |= {
+        "pixels": p.rows, "groups": groups, "partial": Out(groups * (s["inputs"] + 1) * s["units"]),
+        "scratch": Out(POINTWISE_BLOCK * (s["inputs"] + s["units"]), per_thread=True) if made else None,
+        "mean": None, "moments": None,
+    }  # fmt: skip
+    if moments:
+        x, error = tensors(p)[0][: p.batch * p.rows], np.broadcast_to(want["dx"].tolerance, want["dx"].values.shape)
+        images = [part[..., : p.inputs].reshape(p.batch, p.rows, 1, -1).transpose(0, 3, 1, 2)
+                  for part in (x, want["dx"].values, error)]  # fmt: skip
+        args["mean"], want["moments"] = moments_wanted(images[0], args["affine"], args["rectify"], *images[1:])
+        args["moments"] = Out(p.images * 2 * s["inputs"])
+    return Case("pointwise_backward", args, want, p.batch)
+
+
 def bias_tolerance(rows: int, scale: np.ndarray) -> np.ndarray:
     """Blocks of 256 rows are summed in float, these sums in double, rounded at the end."""
     return tolerance(min(rows, 256) + 1, scale)
@@ -204,6 +235,32 @@ for name in ("rows_of_an_image", "panel_and_a_half", "depth_gt_block_many_rows",
             "dense_backward_weights", f"{name}_{way}",
             lambda p=PRODUCTS[name], w=way: backward_weights(p, dy=w, affine="relu", bias=False),
         )  # fmt: skip
+
+POINTWISE = {
+    "one_pixel": Product(1, 16, 16, images=1, batch=1),
+    "one_group": Product(4, 20, 10),
+    "group_and_a_rest": Product(5, 16, 32, images=7, batch=7),
+    "groups_all": Product(64, 16, 48, images=9, batch=9),
+    "group_gt_block": Product(400, 33, 20, images=6, batch=6),
+    "panel_and_a_half": Product(49, 41, 41),
+    "inputs_gt_row_chunk": Product(30, 130, 32),
+    "units_are_a_block": Product(20, 32, 512),
+    "batch_prefix": Product(100, 16, 16, images=5, batch=2),
+}
+for name, product in POINTWISE.items():
+    register("pointwise_backward", name, lambda p=product: pointwise(p))
+    register("pointwise_backward", f"{name}_bias_mask", lambda p=product: pointwise(p, bias=True, mask=True))
+    register("pointwise_backward", f"{name}_two_groups", lambda p=product: pointwise(p, groups=2))
+    register("pointwise_backward", f"{name}_images", lambda p=product: pointwise(p, inner=False))
+    for norm in ("affine", "relu"):
+        register("pointwise_backward", f"{name}_{norm}", lambda p=product, n=norm: pointwise(p, affine=n))
+        register(
+            "pointwise_backward", f"{name}_moments_{norm}",
+            lambda p=product, n=norm: pointwise(p, affine=n, moments=True),
+        )  # fmt: skip
+    for way in ("norm", "norm_relu"):
+        register("pointwise_backward", f"{name}_{way}", lambda p=product, w=way: pointwise(p, dy=w))
+        register("pointwise_backward", f"{name}_{way}_both", lambda p=product, w=way: pointwise(p, dy=w, affine="relu"))
 
 register("bias_backward", "one_pixel", lambda: bias_backward(1, 16, 3, 3))
 register("bias_backward", "one_image", lambda: bias_backward(9, 10, 1, 1))

@@ -1,9 +1,10 @@
-"""Depthwise convolutions: forward, dx and dweight, with and without the batch norm of what they read."""
+"""Depthwise convolutions: forward and backward, with and without the batch norm of what they read."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from conv_cases import gradient_given, moments_wanted
 from kernel_case import Case, Out, Want, register, tolerance
 from layout import floats, gate, in_blocks, stored, vector
 
@@ -121,50 +122,58 @@ def gradients(g: Geometry, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) ->
     return dx, dparams["weight"]
 
 
-def backward_data(g: Geometry, *, mask: bool = False) -> Case:
-    x, weight, dy = (value.astype(np.float64) for value in tensors(g))
-    dx, _ = gradients(g, x[: g.batch], weight, dy[: g.batch])
-    scale, _ = gradients(g, x[: g.batch], np.abs(weight), np.abs(dy[: g.batch]))
+def backward(
+    g: Geometry, *, rectify: bool | None = None, dy: str = "plain", mask: bool = False, inner: bool = True,
+    moments: bool = False,
+) -> Case:  # fmt: skip
+    """rectify: as for affine_of. dy: how it is given, as conv_cases.gradient_given has it. inner: x has a gradient.
+    moments: of dx, see conv_cases.moments_wanted."""
+    x, weight, plain = tensors(g)
+    affine, x64, size = affine_of(g, x[: g.batch], rectify)
+    given, extra = gradient_given(plain, dy)
+    extra.pop("code")
+    weight64, dy64 = weight.astype(np.float64), given[: g.batch].astype(np.float64)
+    dx, dweight = gradients(g, x64, weight64, dy64)
+    dx_limit, dweight_limit = gradients(g, size, np.abs(weight64), np.abs(dy64))
     gates = gate(5, *x.shape)
     if mask:
         dx = np.where(gates[: g.batch] > 0, dx, 0)
     s = g.sizes
+    expected, limit = panels(dweight), panels(dweight_limit)
+    of_x, of_dy = s["height"] * s["width"], s["out_height"] * s["out_width"]
+    made = s["channels"] * (of_x * (rectify is not None) + of_dy * (dy != "plain"))
     args = {
-        "dy": stored(dy.astype(np.float32)), "weight": panels(weight.astype(np.float32)),
-        "mask": stored(gates) if mask else None,
-        "dx": Out(g.images * s["height"] * s["width"] * s["channels"]), **s,
+        "x": stored(x), "affine": affine, **extra, "weight": panels(weight), "mask": stored(gates) if mask else None,
+        "dweight": Out(expected.size), "dx": Out(g.images * of_x * s["channels"]) if inner else None,
+        "partial": Out(g.images * expected.size), "scratch": Out(made, per_thread=True) if made else None, **s,
+        "rectify": int(bool(rectify)), "mean": None, "moments": None,
     }  # fmt: skip
-    want = Want(stored(dx), tolerance(weight[0].size, stored(scale)))
-    return Case("depthwise_backward_data", args, {"dx": want}, g.batch)
-
-
-def backward_weights(g: Geometry, *, rectify: bool | None = None) -> Case:
-    x, weight, dy = tensors(g)
-    affine, x64, size = affine_of(g, x[: g.batch], rectify)
-    weight64, dy64 = weight.astype(np.float64), dy[: g.batch].astype(np.float64)
-    _, dweight = gradients(g, x64, weight64, dy64)
-    _, scale = gradients(g, size, weight64, np.abs(dy64))
-    s = g.sizes
-    expected, limit = panels(dweight), panels(scale)
-    args = {
-        "x": stored(x), "affine": affine, "dy": stored(dy), "dweight": Out(expected.size),
-        "partial": Out(g.images * expected.size), **s, "rectify": int(bool(rectify)),
-    }  # fmt: skip
-    length = s["out_height"] * s["out_width"] + 3
-    return Case("depthwise_backward_weights", args, {"dweight": Want(expected, tolerance(length, limit))}, g.batch)
+    want = {"dweight": Want(expected, tolerance(of_dy + 3, limit))}
+    if inner:
+        want["dx"] = Want(stored(dx), tolerance(weight[0].size, stored(dx_limit)))
+    if moments:
+        assert affine is not None
+        error = tolerance(weight[0].size, dx_limit)
+        args["mean"], want["moments"] = moments_wanted(x[: g.batch], affine, bool(rectify), dx, error)
+        args["moments"] = Out(g.images * 2 * s["channels"])
+    return Case("depthwise_backward", args, want, g.batch)
 
 
 for name, geometry in GEOMETRIES.items():
     register("depthwise_forward", name, lambda g=geometry: forward(g))
-    register("depthwise_backward_data", name, lambda g=geometry: backward_data(g))
-    register("depthwise_backward_weights", name, lambda g=geometry: backward_weights(g))
+    register("depthwise_backward", name, lambda g=geometry: backward(g))
 
 for name in ("row_of_8_4_2_1", "channels_panel_and_a_half", "stride_2", "kernel_5", "dilation_2", "batch_prefix"):
     at = GEOMETRIES[name]
     register("depthwise_forward", f"{name}_relu", lambda g=at: forward(g, relu=True))
     register("depthwise_forward", f"{name}_no_bias", lambda g=at: forward(g, bias=False))
-    register("depthwise_backward_data", f"{name}_mask", lambda g=at: backward_data(g, mask=True))
+    register("depthwise_backward", f"{name}_mask", lambda g=at: backward(g, mask=True))
+    register("depthwise_backward", f"{name}_images", lambda g=at: backward(g, inner=False))
+    for way in ("norm", "norm_relu"):
+        register("depthwise_backward", f"{name}_{way}", lambda g=at, w=way: backward(g, dy=w))
+        register("depthwise_backward", f"{name}_{way}_both", lambda g=at, w=way: backward(g, dy=w, rectify=True))
     for rectify in (False, True):
         edge = f"{name}_normalised{'_rectified' if rectify else ''}"
         register("depthwise_forward", edge, lambda g=at, r=rectify: forward(g, rectify=r))
-        register("depthwise_backward_weights", edge, lambda g=at, r=rectify: backward_weights(g, rectify=r))
+        register("depthwise_backward", edge, lambda g=at, r=rectify: backward(g, rectify=r))
+        register("depthwise_backward", f"{edge}_moments", lambda g=at, r=rectify: backward(g, rectify=r, moments=True))

@@ -134,7 +134,8 @@ def inference(g: Norm, *, relu: bool = False, y_stored: bool = True) -> Case:
     return Case("batch_norm_inference", args, want, g.batch)
 
 
-def backward(g: Norm, *, relu: bool = False, dx: bool = True) -> Case:
+def backward(g: Norm, *, relu: bool = False, dx: bool = True, summed: bool = False) -> Case:
+    """summed: the images' sums are given."""
     x, params, pixels = images(g), parameters(g), g.shape[1] * g.shape[2]
     channels = g.shape[0]
     dy = floats(2, *x.shape)
@@ -170,8 +171,13 @@ def backward(g: Norm, *, relu: bool = False, dx: bool = True) -> Case:
     args = {
         "x": channels_last(x), "dy": channels_last(dy), "saved": saved, "affine": affine, "dweight": Out(size),
         "dbias": Out(size), "dx": Out(x.size) if dx else None, "partial": Out(g.images * 2 * size),
-        "coefficients": Out(2 * size), "pixels": pixels, "channels": size, "relu": int(relu),
+        "coefficients": Out(2 * size), "pixels": pixels, "channels": size, "relu": int(relu), "summed": int(summed),
     }  # fmt: skip
+    if summed:
+        far64 = x64 - saved[0].astype(np.float64)[:, None, None]
+        sums = np.stack([dy64.sum(axis=(2, 3)), (dy64 * far64).sum(axis=(2, 3))], axis=1)
+        args["partial"] = np.concatenate([sums, np.full((g.images - g.batch, *sums.shape[1:]), np.nan)])
+        args["partial"] = args["partial"].astype(np.float32)
     return Case("batch_norm_backward", args, want, g.batch)
 
 
@@ -185,4 +191,5 @@ for name in ("channels_padded", "batch_prefix", "vectors"):
     register("batch_norm_forward", f"{name}_y_left_out", lambda g=NORMS[name]: forward(g, relu=True, y_stored=False))
     register("batch_norm_inference", f"{name}_y_left_out", lambda g=NORMS[name]: inference(g, y_stored=False))
     register("batch_norm_backward", f"{name}_relu", lambda g=NORMS[name]: backward(g, relu=True))
+    register("batch_norm_backward", f"{name}_summed", lambda g=NORMS[name]: backward(g, relu=True, summed=True))
     register("batch_norm_backward", f"{name}_no_dx", lambda g=NORMS[name]: backward(g, dx=False))

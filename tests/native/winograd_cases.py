@@ -6,7 +6,7 @@ winograd.inl.h states: about twice the worst that was seen.
 """
 
 import numpy as np
-from conv_cases import Geometry, bias_wanted, define, gradient_given, gradients, pooled, tensors, turned
+from conv_cases import Geometry, bias_wanted, define, gradient_given, gradients, moments_wanted, pooled, tensors, turned
 from kernel_case import EPS, Case, Out, Want, register, tolerance
 from layout import floats, gate, in_panels, stored, vector
 
@@ -138,8 +138,9 @@ def backward(
     affine: str | None = None,
     images: int = 2,
     bias: bool = True,
+    moments: bool = False,
 ) -> Case:
-    """dy: how it is given, see conv_cases.gradient_given."""
+    """dy: how it is given, see conv_cases.gradient_given. moments: of dx, see conv_cases.moments_wanted."""
     x, given = normalised(g, affine)
     weight, s = tensors(g)[1].astype(np.float64), sizes(g)
     gradient, extra = gradient_given(tensors(g)[2], dy)
@@ -155,11 +156,18 @@ def backward(
         want["dx"] = Want(stored(want_dx), within(g, 1, scale_dx).max())
     if bias:
         want["dbias"] = bias_wanted(dy64)
+    made: dict[str, np.ndarray | Out | None] = {"mean": None, "moments": None}
+    if moments:
+        x0, given_affine = tensors(g)[0][: g.batch], given["affine"]
+        made["mean"], want["moments"] = moments_wanted(
+            x0, given_affine, given["rectify"], want_dx, within(g, 1, scale_dx)
+        )
+        made["moments"] = Out(g.images * 2 * s["channels"])
     frequencies = (s["kernel"] + 3) ** 2
     tiles = images * -(-s["out_height"] // 4) * -(-s["out_width"] // 4)
     swapped = transformed(weight.transpose(1, 0, 2, 3), s["filters"]).astype(np.float32)
     args = {
-        **given, **extra, "turned": swapped if dx else None, "mask": stored(gates) if mask else None,
+        **given, **extra, **made, "turned": swapped if dx else None, "mask": stored(gates) if mask else None,
         "dweight": Out(expected.size), "dbias": Out(s["filters"]) if bias else None, "sums": Out(s["filters"]),
         "dx": Out(g.images * stored(x)[0].size) if dx else None,
         "v": Out(frequencies * (tiles * s["channels"] + SKEW)), "m": Out(frequencies * (tiles * s["filters"] + SKEW)),
@@ -186,6 +194,12 @@ for name in ("one_tile", "partial_tiles", "panel_and_a_half", "batch_prefix", "f
     register("winograd_backward", f"{name}_no_dx", lambda g=geometry: backward(g, dx=False))
     register("winograd_backward", f"{name}_no_bias", lambda g=geometry: backward(g, bias=False))
     register("winograd_backward", f"{name}_norm", lambda g=geometry: backward(g, dy="norm", affine="linear"))
+    for norm in ("linear", "relu"):
+        register(
+            "winograd_backward",
+            f"{name}_moments_{norm}",
+            lambda g=geometry, n=norm: backward(g, affine=n, moments=True),
+        )
     register("winograd_backward", f"{name}_pooled", lambda g=geometry: backward(g, dy="pooled"))
 for images in (1, 3):
     many = shaped(16, 7, 8, Conv2d(16, 3, padding=1), 5, 4)

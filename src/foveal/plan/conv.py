@@ -14,7 +14,18 @@ from foveal.layers import Conv2d
 from foveal.layers.base import Shape
 from foveal.params import Storage
 from foveal.plan.lower import Backward, lowers, new_value, plain
-from foveal.plan.native import aligned, bias_backward, bordered, finishing, matrix_layer, reading, unmasked, with_bias
+from foveal.plan.native import (
+    aligned,
+    bias_backward,
+    bordered,
+    finishing,
+    matrix_layer,
+    moments_of,
+    reading,
+    turned_weights,
+    unmasked,
+    with_bias,
+)
 from foveal.plan.program import Argument, Buffer, Builder, Gradient, Step, Value
 from foveal.plan.storage import grouped_panels, panels, spread
 from foveal.shapes import padded_channels
@@ -27,6 +38,10 @@ CHANNELS = 128  # where input and output have fewer channels than these, so that
 SKEW = 16  # winograd.inl.h
 COLUMNS = 32  # of a panel
 GRADIENT_FLOATS = 1 << 15  # of a first layer's outputs whose gradient is finished at a time: 128 KB
+POINTWISE_WEIGHTS = 1 << 17  # of a 1×1 convolution, at most, for its backward pass to be one step: half a megabyte
+POINTWISE_UNITS = 512  # of one, at most: dense.inl.h takes them all at a time
+POINTWISE_BLOCK = 128  # pixels that it takes at a time: dense.inl.h
+POINTWISE_GROUPS = 16  # of pixels, with sums of their own
 GROUP = 4  # images whose sums a first layer's weight gradient is made of
 
 
@@ -123,18 +138,20 @@ def _lower_depthwise(conv: Conv, b: Builder) -> Backward:
     )  # fmt: skip
 
     def backward(gradient: Gradient) -> Gradient | None:
-        dy = unmasked(gradient, y, b, relu=conv.relu)
-        bias_backward(conv.bias, dy, y, b)
+        given = finishing(gradient, y, b, relu=conv.relu)
+        if conv.bias:
+            assert isinstance(given["dy"], Buffer)
+            bias_backward(conv.bias, given["dy"], y, b)
+        dx = b.buffer("dx", x.floats) if x.needs_gradient else None
+        made = x.floats * (x.norm is not None) + y.floats * (gradient.norm is not None)
+        moments = moments_of(x, dx, b)
         b.emit(
-            "depthwise_backward_weights", conv.flops, **reading(x), dy=dy, dweight=b.gradient_of(conv.weight),
-            partial=b.buffer("partial", conv.weight.constant), **geometry,
+            "depthwise_backward", (2 if dx else 1) * conv.flops, **reading(x), **given, weight=conv.weight,
+            mask=x.buffer if dx and x.rectified else None, dweight=b.gradient_of(conv.weight), dx=dx,
+            partial=b.buffer("partial", conv.weight.constant), **moments,
+            scratch=b.buffer("scratch", constant=made * b.threads) if made else None, **geometry,
         )  # fmt: skip
-        if not x.needs_gradient:
-            return None
-        dx = b.buffer("dx", x.floats)
-        mask = x.buffer if x.rectified else None
-        b.emit("depthwise_backward_data", conv.flops, dy=dy, weight=conv.weight, mask=mask, dx=dx, **geometry)
-        return Gradient(dx, masked=x.rectified)
+        return Gradient(dx, masked=x.rectified, moments=moments["moments"]) if dx else None
 
     return backward
 
@@ -153,7 +170,27 @@ def _refuse_matrix(spec: Conv2d, shape: Shape, stored: int) -> str:
 
 
 def _lower_matrix(conv: Conv, b: Builder) -> Backward:
-    return matrix_layer(conv.x, conv.y, conv.weight, conv.bias, conv.relu, conv.flops, b)[1]
+    x, y = conv.x, conv.y
+    whole = matrix_layer(x, y, conv.weight, conv.bias, conv.relu, conv.flops, b)[1]
+    if x.stored * y.stored > POINTWISE_WEIGHTS or y.stored > POINTWISE_UNITS:
+        return whole
+
+    def backward(gradient: Gradient) -> Gradient | None:
+        given, weight = finishing(gradient, y, b, relu=conv.relu), conv.weight
+        dx = b.buffer("dx", x.floats) if x.needs_gradient else None
+        turned = turned_weights(weight, x, y, b) if dx else None
+        moments = moments_of(x, dx if b.batch >= POINTWISE_GROUPS else None, b)  # of images, which groups then hold
+        b.emit(
+            "pointwise_backward", (2 if dx else 1) * conv.flops, **reading(x), **given, turned=turned,
+            mask=x.buffer if dx and x.rectified else None, dweight=b.gradient_of(weight),
+            dbias=b.gradient_of(conv.bias) if conv.bias else None, dx=dx, **moments,
+            partial=b.buffer("partial", constant=POINTWISE_GROUPS * (weight.constant + y.stored)),
+            scratch=b.buffer("scratch", constant=POINTWISE_BLOCK * (x.stored + y.stored) * b.threads),
+            pixels=x.pixels, inputs=x.stored, units=y.stored, groups=POINTWISE_GROUPS,
+        )  # fmt: skip
+        return Gradient(dx, masked=x.rectified, moments=moments["moments"]) if dx else None
+
+    return backward
 
 
 def _refuse_winograd(spec: Conv2d, shape: Shape, stored: int) -> str:
@@ -213,17 +250,18 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
             b.emit(
                 "winograd_weights", weight=swapped, u=turned, inputs=y.stored, outputs=x.stored, kernel=kernel, turned=1
             )
+        moments = moments_of(x, dx, b)
         b.emit(
             "winograd_backward", 2 * conv.flops, **reading(x), **given, turned=turned,
             mask=x.buffer if dx and x.rectified else None, dweight=b.gradient_of(conv.weight),
-            **with_bias(conv.bias, y, b), dx=dx,
+            **with_bias(conv.bias, y, b), dx=dx, **moments,
             v=b.buffer("v", constant=frequencies * (images * tiles * x.stored + SKEW)),
             m=b.buffer("m", constant=frequencies * (images * tiles * y.stored + SKEW)),
             du=b.buffer("du", constant=sizes),
             scratch=b.buffer("scratch", constant=2 * max(x.stored, y.stored) * b.threads), **geometry,
             used_filters=y.channels, images=images,
         )  # fmt: skip
-        return Gradient(dx, masked=x.rectified) if dx else None
+        return Gradient(dx, masked=x.rectified, moments=moments["moments"]) if dx else None
 
     return backward
 
@@ -336,7 +374,7 @@ def _lower_implicit(conv: Conv, b: Builder) -> Backward:
 
 
 ALGORITHMS = (
-    Algorithm("depthwise", _refuse_depthwise, _lower_depthwise, _store_depthwise, normalises=True),
+    Algorithm("depthwise", _refuse_depthwise, _lower_depthwise, _store_depthwise, normalises=True, defers=True),
     Algorithm("matrix product", _refuse_matrix, _lower_matrix, _store, normalises=True, defers=True),
     Algorithm("few channels", _refuse_first, _lower_first, _store, defers=True),
     Algorithm("Winograd", _refuse_winograd, _lower_winograd, _store, normalises=True, defers=True),

@@ -49,6 +49,13 @@ def reading(x: Value) -> dict[str, Argument]:
     return {"x": x.buffer, "affine": norm.affine if norm else None, "rectify": bool(norm and norm.relu)}
 
 
+def moments_of(x: Value, dx: Buffer | None, b: Builder) -> dict[str, Buffer | None]:
+    """Arguments of a step that makes dx and, where x lacks batch norm, the sums that its backward pass begins with."""
+    if dx is None or x.norm is None:
+        return {"mean": None, "moments": None}
+    return {"mean": x.norm.saved, "moments": b.buffer("moments", 2 * x.stored)}
+
+
 def in_place(dy: Gradient, y: Value, b: Builder) -> Buffer:
     """Where a step leaves a gradient that it makes of dy value by value: in dy's place, unless others read that too."""
     return b.buffer("dx", y.floats) if dy.shared else dy.buffer
@@ -95,6 +102,13 @@ def finishing(given: Gradient, y: Value, b: Builder, *, relu: bool) -> dict[str,
     }  # fmt: skip
 
 
+def turned_weights(weight: Buffer, x: Value, y: Value, b: Builder) -> Buffer:
+    """The weights of a matrix, inputs and outputs exchanged, as its backward pass reads them."""
+    turned = b.buffer("turned", constant=weight.constant)
+    b.emit("turn_weights", weight=weight, turned=turned, taps=1, inputs=x.stored, outputs=y.stored)
+    return turned
+
+
 def matrix_layer(
     x: Value, y: Value, weight: Buffer, bias: Buffer | None, relu: bool, flops: int, b: Builder
 ) -> tuple[Value, Backward]:
@@ -116,8 +130,7 @@ def matrix_layer(
         b.emit("dense_backward_weights", flops, **reading(x), **given, **gradients, scratch=both, **sizes)
         if not x.needs_gradient:
             return None
-        turned, dx = b.buffer("turned", constant=weight.constant), b.buffer("dx", x.floats)
-        b.emit("turn_weights", weight=weight, turned=turned, taps=1, inputs=x.stored, outputs=y.stored)
+        turned, dx = turned_weights(weight, x, y, b), b.buffer("dx", x.floats)
         b.emit(
             "dense_backward_data", flops, **given, turned=turned, mask=x.buffer if x.rectified else None, dx=dx,
             scratch=scratch(ROWS * y.stored, finishes), **sizes,
@@ -163,7 +176,8 @@ def lower_batch_norm(spec: BatchNorm, x: Value, relu: bool, b: Builder) -> tuple
         b.emit(
             "batch_norm_backward", x=x.buffer, dy=dy.buffer, saved=saved, affine=affine,
             dweight=b.gradient_of(params["weight"]), dbias=b.gradient_of(params["bias"]), dx=dx,
-            partial=b.buffer("partial", 2 * channels), coefficients=coefficients, relu=masks, **sizes,
+            partial=dy.moments or b.buffer("partial", 2 * channels), coefficients=coefficients, relu=masks, **sizes,
+            summed=dy.moments is not None,
         )  # fmt: skip
         if defers:
             return replace(dy, norm=NormGradient(x.buffer, affine, coefficients, masks))
@@ -171,7 +185,7 @@ def lower_batch_norm(spec: BatchNorm, x: Value, relu: bool, b: Builder) -> tuple
 
     if not b.fuse or len(x.shape) != 3:
         return made(), backward
-    return replace(y, buffer=x.buffer, rectified=False, norm=Norm(affine, relu, made)), backward
+    return replace(y, buffer=x.buffer, rectified=False, norm=Norm(affine, saved, relu, made)), backward
 
 
 def _pool_geometry(spec: MaxPool2d | AvgPool2d, x: Value, y: Value) -> dict[str, int]:

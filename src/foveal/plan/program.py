@@ -80,10 +80,12 @@ class Step:
 class Norm:
     """Batch norm that is still to be applied, by whoever reads the value: its buffer holds what came in.
 
-    affine (2, channels): scale and shift; relu: whether a ReLU follows; plain: has the value made after all.
+    affine (2, channels): scale and shift; saved (2, channels): what the backward pass needs, the mean first; relu:
+    whether a ReLU follows; plain: has the value made after all.
     """
 
     affine: Buffer
+    saved: Buffer
     relu: bool
     plain: Callable[[], "Value"]
 
@@ -142,12 +144,15 @@ class Gradient:
     """The gradient of a value, stored as the value is. `masked`: already 0 where the (rectified) value is not > 0.
 
     `shared`: another branch of the network reads it too, so whoever would change it in place writes elsewhere.
+    `moments`: the sums over each image that batch norm's backward pass begins with, where the step that made the
+    gradient made them too (batch size, 2, channels).
     """
 
     buffer: Buffer
     masked: bool = False
     shared: bool = False
     norm: NormGradient | None = None
+    moments: Buffer | None = None
 
 
 class Builder:
