@@ -90,37 +90,58 @@ void dense_backward_data(const dense_backward_data_args& a, const Run& run) {
   matrix_product(run, nullptr, made, a.turned, rows, a.units, a.inputs, a.dx, epilogue);
 }
 
+// `rows` rows of columns [begin, end), value(r, c) for each register, in panels of `width` columns one after another:
+// rows that lie a power of two apart would share a few sets of the cache. Columns that fill no register are left out.
+template <class Value>
+FOVEAL_INLINE void in_panels(int64_t rows, int64_t begin, int64_t end, int64_t width, float* to, const Value& value) {
+  for (int64_t n = begin; n < end; n += width) {
+    const int64_t columns = least(width, end - n);
+    float* const panel = to + n * rows;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c + LANES <= columns; c += LANES) store(panel + r * columns + c, value(r, n + c));
+    }
+  }
+}
+
 // dW (I, O) = Xᵀ dY: each thread owns some tiles and passes over the rows, block by block. db: the columns' sums, in
 // float within a block and in double over blocks, by whoever owns the columns' first tile.
 void dense_backward_weights(const dense_backward_weights_args& a, const Run& run) {
   const int64_t rows = run.batch * a.rows, chunks = ceil_div(a.inputs, ROW_CHUNK);
   const int64_t tiles = chunks * ceil_div(a.units, TILE_COLUMNS);
   each_share(run, tiles, [&](int64_t begin, int64_t end, int thread) {
-    float *made_x = nullptr, *made_dy = nullptr;
-    if (a.scratch != nullptr) {
-      made_x = a.scratch + thread * BATCH_BLOCK * (a.inputs + a.units);
-      made_dy = made_x + BATCH_BLOCK * a.inputs;
-    }
+    float* const x = a.scratch + thread * a.block * (a.inputs + a.units);
+    float* const dy = x + a.block * a.inputs;
     const int64_t first = begin / chunks * TILE_COLUMNS, last = least(a.units, ceil_div(end, chunks) * TILE_COLUMNS);
-    for (int64_t r = 0; r < rows; r += BATCH_BLOCK) {
-      const int64_t count = least(BATCH_BLOCK, rows - r);
-      const float* const x = normalised_rows(a.x + r * a.inputs, a.affine, a.rectify, count, a.inputs, made_x);
-      const float* const dy = finished_rows(a, a.units, r, count, first, last, made_dy);
-      const int64_t following = least(BATCH_BLOCK, most(0, rows - r - BATCH_BLOCK));  // rows of the next block
-      Ahead ahead{a.x + (r + BATCH_BLOCK) * a.inputs, a.dy + (r + BATCH_BLOCK) * a.units, following * a.inputs,
+    for (int64_t r = 0; r < rows; r += a.block) {
+      const int64_t count = least(a.block, rows - r);
+      in_panels(count, 0, a.inputs, ROW_CHUNK, x, [&](int64_t row, int64_t c) FOVEAL_INLINED {
+        const Reg value = load(a.x + (r + row) * a.inputs + c);
+        return a.affine == nullptr ? value : Affine(a.affine, a.inputs, c, a.rectify)(value);
+      });
+      for (int64_t c = a.inputs / LANES * LANES; c < a.inputs; ++c) {  // of images with channels as they come
+        const int64_t m = c / ROW_CHUNK * ROW_CHUNK, columns = least(ROW_CHUNK, a.inputs - m);
+        for (int64_t row = 0; row < count; ++row) {
+          x[m * count + row * columns + c - m] = a.x[(r + row) * a.inputs + c];
+        }
+      }
+      in_panels(count, first, last, TILE_COLUMNS, dy, [&](int64_t row, int64_t c) FOVEAL_INLINED {
+        const int64_t i = (r + row) * a.units + c;
+        if (a.y == nullptr) return load(a.dy + i);
+        return NormGradient(a.y_affine, a.coefficients, a.units, c, a.relu)(load(a.dy + i), load(a.y + i));
+      });
+      const int64_t following = least(a.block, most(0, rows - r - a.block));  // rows of the next block
+      Ahead ahead{a.x + (r + a.block) * a.inputs, a.dy + (r + a.block) * a.units, following * a.inputs,
                   following * a.units};
       for (int64_t t = begin; t < end; ++t) {
         const int64_t n = t / chunks * TILE_COLUMNS, m = t % chunks * ROW_CHUNK,
-                      inputs = least(ROW_CHUNK, a.inputs - m);
+                      inputs = least(ROW_CHUNK, a.inputs - m), columns = least(TILE_COLUMNS, last - n);
         const TileB at = panel_columns(a.dweight, a.inputs, n, a.units);
-        tile_rows({x + m, 1, a.inputs, 0, ahead.take(inputs, BATCH_BLOCK)}, {dy + n, a.units, 0}, {1, count},
-                  {const_cast<float*>(at.data) + m * at.row, at.row, nullptr, r > 0, false, nullptr}, inputs,
-                  tile_columns(n, a.units));
+        tile_rows({x + m * count, 1, inputs, 0, ahead.take(inputs, count)}, {dy + n * count, columns, 0}, {1, count},
+                  {const_cast<float*>(at.data) + m * at.row, at.row, nullptr, r > 0, false, nullptr}, inputs, columns);
         if (a.dbias == nullptr || m > 0) continue;
-        const int64_t columns = tile_columns(n, a.units);
         if (r == 0) __builtin_memset(a.sums + n, 0, columns * 8);
-        add_columns(dy + n, a.units, count, columns, a.sums + n);
-        if (r + BATCH_BLOCK >= rows) set_columns(columns, a.sums + n, a.dbias + n);
+        add_columns(dy + n * count, columns, count, columns, a.sums + n);
+        if (r + a.block >= rows) set_columns(columns, a.sums + n, a.dbias + n);
       }
     }
   });
@@ -132,11 +153,13 @@ void pointwise_backward(const pointwise_backward_args& a, const Run& run) {
   const int64_t rows = run.batch * a.pixels, size = a.inputs * a.units, sums_size = size + a.units;
   const int64_t least_group = a.moments == nullptr ? POINTWISE_LEAST : a.pixels;  // moments are an image's
   const int64_t group = ceil_div(ceil_div(rows, a.groups), least_group) * least_group;
-  const int64_t groups = ceil_div(rows, group), of_x = a.affine == nullptr ? 0 : POINTWISE_BLOCK * a.inputs;
+  const int64_t groups = ceil_div(rows, group);
+  const int64_t of_x = a.affine == nullptr ? 0 : POINTWISE_BLOCK * a.inputs;
+  const int64_t of_dy = a.y == nullptr ? 0 : POINTWISE_BLOCK * a.units;
   const bool streams = a.moments == nullptr && rows * a.inputs > STREAMED;
   each(run, groups, [&](int64_t item, int thread) {
     float* const sums = a.partial + item * sums_size;
-    float* const made_x = a.scratch + thread * POINTWISE_BLOCK * (a.inputs + a.units);
+    float* const made_x = a.scratch + thread * (of_x + of_dy);
     float* const made_dy = made_x + of_x;
     const int64_t begin = item * group, end = least(rows, begin + group);
     if (a.dbias != nullptr) zero_floats(sums + size, a.units);

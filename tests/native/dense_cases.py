@@ -152,8 +152,7 @@ def backward_weights(p: Product, *, bias: bool = True, affine: str | None = None
     args = {
         **given_x, **given_dy, "dweight": Out(dweight.size), "dbias": Out(units) if bias else None,
         "sums": Out(units) if bias else None,
-        "scratch": Out(BLOCK * (p.stored_inputs + units), per_thread=True) if affine or dy != "plain" else None,
-        **p.sizes,
+        "scratch": Out(BLOCK * (p.stored_inputs + units), per_thread=True), **p.sizes, "block": BLOCK,
     }  # fmt: skip
     want = {"dweight": Want(dweight, tolerance(p.batch * p.rows + 2 * (affine is not None), limit))}
     if bias:
@@ -169,17 +168,17 @@ def pointwise(
     conv_cases.moments_wanted."""
     data, weights = backward_data(p, mask=mask, dy=dy), backward_weights(p, bias=bias, affine=affine, dy=dy)
     args, want = {**data.args, **weights.args}, dict(weights.want)
-    for name in ("rows", "sums"):
+    for name in ("rows", "sums", "block"):
         del args[name]
     if inner:
         want["dx"] = data.want["dx"]
     else:
         args["dx"] = args["turned"] = None
     s = p.sizes
-    made = affine or dy != "plain"
+    made = s["inputs"] * (affine is not None) + s["units"] * (dy != "plain")
     args |= {
         "pixels": p.rows, "groups": groups, "partial": Out(groups * (s["inputs"] + 1) * s["units"]),
-        "scratch": Out(POINTWISE_BLOCK * (s["inputs"] + s["units"]), per_thread=True) if made else None,
+        "scratch": Out(POINTWISE_BLOCK * made, per_thread=True) if made else None,
         "mean": None, "moments": None,
     }  # fmt: skip
     if moments:

@@ -179,13 +179,14 @@ def _lower_matrix(conv: Conv, b: Builder) -> Backward:
         given, weight = finishing(gradient, y, b, relu=conv.relu), conv.weight
         dx = b.buffer("dx", x.floats) if x.needs_gradient else None
         turned = turned_weights(weight, x, y, b) if dx else None
+        made = x.stored * (x.norm is not None) + y.stored * (gradient.norm is not None)
         moments = moments_of(x, dx if b.batch >= POINTWISE_GROUPS else None, b)  # of images, which groups then hold
         b.emit(
             "pointwise_backward", (2 if dx else 1) * conv.flops, **reading(x), **given, turned=turned,
             mask=x.buffer if dx and x.rectified else None, dweight=b.gradient_of(weight),
             dbias=b.gradient_of(conv.bias) if conv.bias else None, dx=dx, **moments,
             partial=b.buffer("partial", constant=POINTWISE_GROUPS * (weight.constant + y.stored)),
-            scratch=b.buffer("scratch", constant=POINTWISE_BLOCK * (x.stored + y.stored) * b.threads),
+            scratch=b.buffer("scratch", constant=POINTWISE_BLOCK * made * b.threads) if made else None,
             pixels=x.pixels, inputs=x.stored, units=y.stored, groups=POINTWISE_GROUPS,
         )  # fmt: skip
         return Gradient(dx, masked=x.rectified, moments=moments["moments"]) if dx else None

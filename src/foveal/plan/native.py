@@ -126,8 +126,9 @@ def matrix_layer(
     def backward(gradient: Gradient) -> Gradient | None:
         given, finishes = finishing(gradient, y, b, relu=relu), gradient.norm is not None
         gradients = {"dweight": b.gradient_of(weight), **with_bias(bias, y, b)}
-        both = scratch(BLOCK * (x.stored + y.stored), finishes or x.norm is not None)
-        b.emit("dense_backward_weights", flops, **reading(x), **given, **gradients, scratch=both, **sizes)
+        block = min(BLOCK, b.batch * x.pixels)
+        both = scratch(block * (x.stored + y.stored), needed=True)
+        b.emit("dense_backward_weights", flops, **reading(x), **given, **gradients, scratch=both, **sizes, block=block)
         if not x.needs_gradient:
             return None
         turned, dx = turned_weights(weight, x, y, b), b.buffer("dx", x.floats)
