@@ -7,7 +7,6 @@ namespace {
 constexpr int64_t DEPTH_BLOCK = 512;      // of the reduction: a block of a panel is 64 KB
 constexpr int64_t BATCH_BLOCK = 256;      // rows of a weight gradient's block
 constexpr int64_t POINTWISE_BLOCK = 128;  // pixels of a 1×1 convolution's backward pass that are taken at a time
-constexpr int64_t POINTWISE_LEAST = 32;   // a group of them is a multiple of this
 
 // y (rows, columns) = x (rows, depth) * panels, with the epilogue of `tc` (its data, row and resume are set here).
 // made, or nullptr: x is not there, made(m, count, thread) makes its rows m … m + count.
@@ -151,8 +150,7 @@ void dense_backward_weights(const dense_backward_weights_args& a, const Run& run
 // of blocks have sums of their own for dW and db, so that they can be made by different threads.
 void pointwise_backward(const pointwise_backward_args& a, const Run& run) {
   const int64_t rows = run.batch * a.pixels, size = a.inputs * a.units, sums_size = size + a.units;
-  const int64_t least_group = a.moments == nullptr ? POINTWISE_LEAST : a.pixels;  // moments are an image's
-  const int64_t group = ceil_div(ceil_div(rows, a.groups), least_group) * least_group;
+  const int64_t group = ceil_div(ceil_div(rows, a.groups), a.unit) * a.unit;
   const int64_t groups = ceil_div(rows, group);
   const int64_t of_x = a.affine == nullptr ? 0 : POINTWISE_BLOCK * a.inputs;
   const int64_t of_dy = a.y == nullptr ? 0 : POINTWISE_BLOCK * a.units;

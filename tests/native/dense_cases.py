@@ -177,9 +177,9 @@ def pointwise(
     s = p.sizes
     made = s["inputs"] * (affine is not None) + s["units"] * (dy != "plain")
     args |= {
-        "pixels": p.rows, "groups": groups, "partial": Out(groups * (s["inputs"] + 1) * s["units"]),
+        "pixels": p.rows, "groups": groups, "unit": p.rows if moments else 32, "mean": None, "moments": None,
+        "partial": Out(groups * (s["inputs"] + 1) * s["units"]),
         "scratch": Out(POINTWISE_BLOCK * made, per_thread=True) if made else None,
-        "mean": None, "moments": None,
     }  # fmt: skip
     if moments:
         x, error = tensors(p)[0][: p.batch * p.rows], np.broadcast_to(want["dx"].tolerance, want["dx"].values.shape)
@@ -260,6 +260,9 @@ for name, product in POINTWISE.items():
     for way in ("norm", "norm_relu"):
         register("pointwise_backward", f"{name}_{way}", lambda p=product, w=way: pointwise(p, dy=w))
         register("pointwise_backward", f"{name}_{way}_both", lambda p=product, w=way: pointwise(p, dy=w, affine="relu"))
+
+of_images = Product(30, 3, 20, stored=3)
+register("pointwise_backward", "images_of_3_channels", lambda: pointwise(of_images, bias=True, inner=False))
 
 register("bias_backward", "one_pixel", lambda: bias_backward(1, 16, 3, 3))
 register("bias_backward", "one_image", lambda: bias_backward(9, 10, 1, 1))

@@ -97,6 +97,14 @@ CASES: dict[str, Case] = {
         _after_conv(Conv(20, (3, 2), 2, (2, 1, 0, 3), bias=False, dilation=(2, 3), groups=20)), (1, 9, 8)
     ),
     "depthwise_first": Case(_classified(Conv(3, 3, padding=1, groups=3), ReLU()), (3, 6, 6)),
+    "batch_norms_between_1x1": Case(  # of as many images as are shared out in whole ones, in uneven groups
+        _classified(
+            *(Conv(20, 1, bias=False), fv.BatchNorm(), ReLU(), Conv(33, 1, bias=False), fv.BatchNorm(), ReLU()),
+            *(Conv(10, 1, bias=False), fv.BatchNorm()),
+        ),
+        (3, 6, 5),
+        20,
+    ),
     "depthwise_between_batch_norms": Case(
         _classified(
             UNBIASED,

@@ -41,7 +41,8 @@ GRADIENT_FLOATS = 1 << 15  # of a first layer's outputs whose gradient is finish
 POINTWISE_WEIGHTS = 1 << 17  # of a 1×1 convolution, at most, for its backward pass to be one step: half a megabyte
 POINTWISE_UNITS = 512  # of one, at most: dense.inl.h takes them all at a time
 POINTWISE_BLOCK = 128  # pixels that it takes at a time: dense.inl.h
-POINTWISE_GROUPS = 16  # of pixels, with sums of their own
+POINTWISE_GROUPS = 16  # of images, or of pixels where images are fewer, with sums of their own
+POINTWISE_UNIT = 32  # pixels of which a group is then a multiple
 GROUP = 4  # images whose sums a first layer's weight gradient is made of
 
 
@@ -171,16 +172,17 @@ def _refuse_matrix(spec: Conv2d, shape: Shape, stored: int) -> str:
 
 def _lower_matrix(conv: Conv, b: Builder) -> Backward:
     x, y = conv.x, conv.y
-    whole = matrix_layer(x, y, conv.weight, conv.bias, conv.relu, conv.flops, b)[1]
+    in_two_steps = matrix_layer(x, y, conv.weight, conv.bias, conv.relu, conv.flops, b)[1]
     if x.stored * y.stored > POINTWISE_WEIGHTS or y.stored > POINTWISE_UNITS:
-        return whole
+        return in_two_steps
 
     def backward(gradient: Gradient) -> Gradient | None:
         given, weight = finishing(gradient, y, b, relu=conv.relu), conv.weight
         dx = b.buffer("dx", x.floats) if x.needs_gradient else None
         turned = turned_weights(weight, x, y, b) if dx else None
         made = x.stored * (x.norm is not None) + y.stored * (gradient.norm is not None)
-        moments = moments_of(x, dx if b.batch >= POINTWISE_GROUPS else None, b)  # of images, which groups then hold
+        whole_images = b.batch >= POINTWISE_GROUPS  # else even one image is shared out
+        moments = moments_of(x, dx if whole_images else None, b)
         b.emit(
             "pointwise_backward", (2 if dx else 1) * conv.flops, **reading(x), **given, turned=turned,
             mask=x.buffer if dx and x.rectified else None, dweight=b.gradient_of(weight),
@@ -188,6 +190,7 @@ def _lower_matrix(conv: Conv, b: Builder) -> Backward:
             partial=b.buffer("partial", constant=POINTWISE_GROUPS * (weight.constant + y.stored)),
             scratch=b.buffer("scratch", constant=POINTWISE_BLOCK * made * b.threads) if made else None,
             pixels=x.pixels, inputs=x.stored, units=y.stored, groups=POINTWISE_GROUPS,
+            unit=x.pixels if whole_images else POINTWISE_UNIT,
         )  # fmt: skip
         return Gradient(dx, masked=x.rectified, moments=moments["moments"]) if dx else None
 
