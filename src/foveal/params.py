@@ -21,6 +21,7 @@ from foveal.errors import ShapeError
 
 Array = NDArray[np.float32]
 Kind = Literal["trainable", "running"]
+DRAWS = 1 << 15  # at a time: drawing takes twenty times their memory
 ALIGNMENT = 16  # floats: every slot starts on a 64-byte line
 
 
@@ -34,8 +35,11 @@ class Init:
     def draw(self, shape: tuple[int, ...], key: tuple[int, int]) -> Array:
         if self.deviation == 0.0:
             return np.full(shape, self.constant, np.float32)
-        count = int(np.prod(shape))
-        return (rng.normal(key, count) * self.deviation + self.constant).astype(np.float32).reshape(shape)
+        values = np.empty(int(np.prod(shape)), np.float32)
+        for start in range(0, values.size, DRAWS):
+            part = values[start : start + DRAWS]
+            part[:] = rng.normal(key, part.size, start) * self.deviation + self.constant
+        return values.reshape(shape)
 
 
 zeros, ones = Init(0.0), Init(1.0)

@@ -60,9 +60,9 @@ def uniform(words: UInt32) -> NDArray[np.float32]:
     return (words >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
 
 
-def words(key: tuple[int, int], count: int) -> UInt32:
-    """The first `count` 32-bit words of a stream, four for each counter value."""
-    blocks = np.arange((count + 3) // 4, dtype=np.uint64)
+def words(key: tuple[int, int], count: int, start: int = 0) -> UInt32:
+    """`count` 32-bit words of a stream, four for each counter value, from word `start`, a multiple of 4, on."""
+    blocks = np.arange(start // 4, start // 4 + (count + 3) // 4, dtype=np.uint64)
     return np.stack(philox((blocks & _LOW, blocks >> np.uint64(32), 0, 0), key), axis=1).reshape(-1)[:count]
 
 
@@ -72,13 +72,13 @@ def permutation(key: tuple[int, int], count: int) -> NDArray[np.int64]:
     return np.argsort(pairs[:, 0] << np.uint64(32) | pairs[:, 1], kind="stable")
 
 
-def normal(key: tuple[int, int], count: int) -> NDArray[np.float64]:
-    """`count` draws from the normal distribution with mean 0 and deviation 1.
+def normal(key: tuple[int, int], count: int, start: int = 0) -> NDArray[np.float64]:
+    """`count` draws from the normal distribution with mean 0 and deviation 1, from draw `start`, a multiple of 4, on.
 
     By inversion: Φ⁻¹ of a uniform number, with the rational approximations of Wichura (algorithm AS 241, PPND7,
     Applied Statistics 37, 1988; relative error about 1e-7).
     """
-    q = (words(key, count).astype(np.float64) + 0.5) * 2.0**-32 - 0.5
+    q = (words(key, count, start).astype(np.float64) + 0.5) * 2.0**-32 - 0.5
     r = 0.180625 - q * q
     centre = q * _ratio(_CENTRE, r)
     tail = np.sqrt(-_log(np.minimum(0.5 - np.abs(q), 0.5)))

@@ -47,6 +47,9 @@ def test_words_are_a_prefix_of_the_longer_stream() -> None:
     long = rng.words((3, 4), 11)
     for count in range(11):
         assert (rng.words((3, 4), count) == long[:count]).all()
+    for start in (4, 8):
+        assert (rng.words((3, 4), 11 - start, start) == long[start:]).all()
+        assert (rng.normal((3, 4), 11 - start, start) == rng.normal((3, 4), 11)[start:]).all()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 1000])
@@ -69,7 +72,7 @@ def test_normal_is_the_inverse_of_the_distribution() -> None:
 
 @pytest.mark.parametrize("word", [0, 1, 1000, 2**28, 2**31 - 1, 2**31, 2**32 - 1000, 2**32 - 1])
 def test_normal_at_the_ends(word: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rng, "words", lambda key, count: np.full(count, word, np.uint32))
+    monkeypatch.setattr(rng, "words", lambda key, count, start: np.full(count, word, np.uint32))
     expected = statistics.NormalDist().inv_cdf((word + 0.5) / 2**32)
     assert rng.normal((0, 0), 1)[0] == pytest.approx(expected, rel=2e-7)
 
