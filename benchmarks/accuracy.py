@@ -75,7 +75,8 @@ def train_torch(settings: TrainSettings, data: Dataset) -> float:
             for group in optimizer.param_groups:
                 group["lr"] = float(schedule.rate(settings.lr, epoch * per_epoch + step, settings.epochs * per_epoch))
             x = _augmented(pixels[index], settings).float() * scale + shift
-            loss = nn.functional.cross_entropy(net(x.contiguous(memory_format=torch.channels_last)), labels[index])
+            scores = net(x.contiguous(memory_format=torch.channels_last))
+            loss = nn.functional.cross_entropy(scores, labels[index], label_smoothing=settings.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -125,7 +126,7 @@ def _augmented(x: Any, settings: TrainSettings) -> Any:
 def check_mirrored(settings: TrainSettings) -> None:
     """Refuse what only foveal's side would do: the comparison would not be one."""
     only_ours = (
-        *("label_smoothing", "class_weight", "clip_norm", "max_norm", "init_from", "patience", "steps"),
+        *("class_weight", "clip_norm", "max_norm", "init_from", "patience", "steps"),
         *("fraction", "group_by", "skip_bad"),
     )
     for name in only_ours:

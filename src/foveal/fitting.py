@@ -72,8 +72,8 @@ def fit(
 ) -> Run:
     """Train a network on labelled images and return it with its history.
 
-    model: layers, or a name ("mlp", "lenet", "nin", "vgg", "resnet"; "auto" chooses by the images). data: a dataset, or
-    anything that `load_dataset` takes.
+    model: layers, or a name ("mlp", "lenet", "nin", "vgg", "resnet", "airbench"; "auto" chooses by the images). data: a
+    dataset, or anything that `load_dataset` takes.
     run_dir: the folder to make, which must not exist; runs/<name>-N when None. options: fields of `TrainSettings`.
     Raises UsageError for settings that cannot be, DataError for images that cannot be read, ShapeError where network
     and images do not fit, DivergedError when the loss is not finite, Interrupted (after saving) on Ctrl-C.

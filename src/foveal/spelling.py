@@ -8,6 +8,7 @@ from typing import Final
 _OTHER_NAMES: Final = {
     "resnet9": "resnet", "resnet18": "resnet", "resnet34": "resnet", "resnet50": "resnet", "resnext": "resnet",
     "wideresnet": "resnet", "vgg11": "vgg", "vgg16": "vgg", "vgg19": "vgg", "vgg16bn": "vgg", "lenet5": "lenet",
+    "airbench94": "airbench", "airbench96": "airbench",
     "cnn": "lenet", "networkinnetwork": "nin", "perceptron": "mlp", "dense": "mlp", "linear": "mlp",
     "sgdm": "momentum", "sgdmomentum": "momentum", "nag": "momentum", "nesterov": "momentum", "sgdnesterov": "momentum",
     "rmsproptf": "rmsprop", "adamwfused": "adamw", "fusedadam": "adam",

@@ -18,7 +18,7 @@ from foveal.kernels import available_isas
 from foveal.optim import OPTIMIZERS
 from foveal.train.events import BatchDone
 
-MODELS = ("mlp", "lenet", "nin", "vgg", "resnet")
+MODELS = ("mlp", "lenet", "nin", "vgg", "resnet", "airbench")
 ACTIVATIONS = fv.Sequential(
     fv.Conv2d(20, 3, padding=1), fv.GELU(), fv.Conv2d(24, 3), fv.Sigmoid(), fv.MaxPool2d(2),
     fv.Conv2d(32, 3, padding=1), fv.LeakyReLU(0.1), fv.Flatten(), fv.Dense(40), fv.Tanh(), fv.Dense(10),

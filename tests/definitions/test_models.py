@@ -21,7 +21,7 @@ from foveal.layers import (
     Residual,
     Sequential,
 )
-from foveal.models import MODELS, advice, build, choose, lenet, mlp, nin, resnet, settings_of, vgg
+from foveal.models import MODELS, advice, airbench, build, choose, lenet, mlp, nin, resnet, settings_of, vgg
 from foveal.models.choice import FEW_IMAGES, SMALL_SIDE
 
 ORDER = ("variant", "head", "dropout", "batch_norm", "width")  # of settings, where they are listed
@@ -66,6 +66,11 @@ SIZES = {
 
 _STAGES = 9 * (32 * 64 + 3 * 64 * 64 + 64 * 128 + 3 * 128 * 128) + 32 * 64 + 64 * 128  # the second and the third
 SIZES |= {
+    "airbench": (
+        airbench(10),
+        (3, 32, 32),
+        9 * (3 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 3 * 128 * 128) + 2 * (32 + 2 * (64 + 128 + 128)) + 10 * 129,
+    ),
     "resnet": (
         resnet(10),
         (3, 32, 32),
@@ -125,6 +130,12 @@ def test_resnet_is_as_stated() -> None:
     assert resnet(10, 5, batch_norm=False).out_shape((1, 1, 1)) == (10,)
     with pytest.raises(UsageError, match="blocks must be at least 1, not 0"):
         resnet(10, 0)
+
+
+def test_blocks_of_airbench_pool_before_batch_norm() -> None:
+    conv, norm, relu = "Conv2d", "BatchNorm", "ReLU"
+    block = [conv, "MaxPool2d", norm, relu, conv, norm, relu]
+    assert [layer.kind for layer in airbench(10).layers] == [conv, norm, relu, *block * 3, "GlobalAvgPool", "Dense"]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +237,7 @@ def test_the_docs_print_the_rule() -> None:
     ("wrong", "meant"), [("nim", "nin"), ("le-net", "lenet"), ("vgg16", "vgg"), ("MLP ", "mlp"), ("zzz", None)]
 )
 def test_unknown_models(wrong: str, meant: str | None) -> None:
-    words = f"did you mean {meant}\\?" if meant else "there are mlp, lenet, nin, vgg, resnet"
+    words = f"did you mean {meant}\\?" if meant else "there are mlp, lenet, nin, vgg, resnet, airbench"
     with pytest.raises(UsageError, match=f"no model is called '{wrong}'; {words}"):
         build(wrong, 10, (3, 32, 32))
 

@@ -78,7 +78,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"variant": "caffe", "model": "lenet"}, "--variant would change nothing with --model lenet; it belongs to nin"),
     (
         {"head": "gap", "model": "mlp"},
-        "--head would change nothing with --model mlp; it belongs to lenet, nin, vgg and resnet",
+        "--head would change nothing with --model mlp; it belongs to lenet, nin, vgg, resnet and airbench",
     ),
     ({"width": 2.0, "model": CUSTOM}, "--width would change nothing with --model custom"),
 ]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from foveal.errors import ShapeError, UsageError
 from foveal.layers import BatchNorm, Dropout, Layer, Residual, Sequential
+from foveal.models.airbench import airbench
 from foveal.models.choice import Choice, choose
 from foveal.models.lenet import lenet
 from foveal.models.mlp import mlp
@@ -20,12 +21,14 @@ MODELS: Final[dict[str, Callable[..., Sequential]]] = {
     "nin": nin,
     "vgg": vgg,
     "resnet": resnet,
+    "airbench": airbench,
 }
 
 __all__ = [
     "MODELS",
     "Choice",
     "advice",
+    "airbench",
     "build",
     "choose",
     "lenet",

@@ -54,7 +54,7 @@ class TrainSettings:
     head: str | None = _setting(None, "end of the network: global average pooling or dense layers", ("gap", "fc"))
     dropout: float | None = _setting(None, "fraction of activations to drop in training (0; nin: 0.5)", metavar="P")
     batch_norm: bool | None = _setting(
-        None, "batch normalization after each hidden layer (on for vgg and resnet, off for others)"
+        None, "batch normalization after each hidden layer (on for vgg, resnet and airbench, off for others)"
     )
     width: float | None = _setting(
         None, "multiply the channels of every hidden layer by X, to a multiple of 16", metavar="X"
