@@ -22,7 +22,7 @@ def without_dropout(case: Case) -> fv.Sequential:
 
 
 @pytest.mark.parametrize("isa", [isa for isa in available_isas() if isa != "reference"])
-@pytest.mark.parametrize("name", ["mlp", "lenet", "vgg", "resnet", "airbench", "nin"])
+@pytest.mark.parametrize("name", ["mlp", "lenet", "vgg", "resnet", "nin", "depthwise"])
 @pytest.mark.parametrize(
     ("optimizer", "rule"),
     [
