@@ -20,7 +20,7 @@ from foveal.plan.native import (
     bordered,
     finishing,
     matrix_layer,
-    moments_of,
+    onward,
     reading,
     turned_weights,
     unmasked,
@@ -143,16 +143,14 @@ def _lower_depthwise(conv: Conv, b: Builder) -> Backward:
         if conv.bias:
             assert isinstance(given["dy"], Buffer)
             bias_backward(conv.bias, given["dy"], y, b)
-        dx = b.buffer("dx", x.floats) if x.needs_gradient else None
+        dx, into = onward(x, b)
         made = x.floats * (x.norm is not None) + y.floats * (gradient.norm is not None)
-        moments = moments_of(x, dx, b)
         b.emit(
-            "depthwise_backward", (2 if dx else 1) * conv.flops, **reading(x), **given, weight=conv.weight,
-            mask=x.buffer if dx and x.rectified else None, dweight=b.gradient_of(conv.weight), dx=dx,
-            partial=b.buffer("partial", conv.weight.constant), **moments,
+            "depthwise_backward", (2 if dx else 1) * conv.flops, **reading(x), **given, weight=conv.weight, **into,
+            dweight=b.gradient_of(conv.weight), partial=b.buffer("partial", conv.weight.constant),
             scratch=b.buffer("scratch", constant=made * b.threads) if made else None, **geometry,
         )  # fmt: skip
-        return Gradient(dx, masked=x.rectified, moments=moments["moments"]) if dx else None
+        return dx
 
     return backward
 
@@ -178,21 +176,19 @@ def _lower_matrix(conv: Conv, b: Builder) -> Backward:
 
     def backward(gradient: Gradient) -> Gradient | None:
         given, weight = finishing(gradient, y, b, relu=conv.relu), conv.weight
-        dx = b.buffer("dx", x.floats) if x.needs_gradient else None
+        whole_images = b.batch >= POINTWISE_GROUPS  # else even one image is shared out
+        dx, into = onward(x, b, sums=whole_images)
         turned = turned_weights(weight, x, y, b) if dx else None
         made = x.stored * (x.norm is not None) + y.stored * (gradient.norm is not None)
-        whole_images = b.batch >= POINTWISE_GROUPS  # else even one image is shared out
-        moments = moments_of(x, dx if whole_images else None, b)
         b.emit(
-            "pointwise_backward", (2 if dx else 1) * conv.flops, **reading(x), **given, turned=turned,
-            mask=x.buffer if dx and x.rectified else None, dweight=b.gradient_of(weight),
-            dbias=b.gradient_of(conv.bias) if conv.bias else None, dx=dx, **moments,
+            "pointwise_backward", (2 if dx else 1) * conv.flops, **reading(x), **given, turned=turned, **into,
+            dweight=b.gradient_of(weight), dbias=b.gradient_of(conv.bias) if conv.bias else None,
             partial=b.buffer("partial", constant=POINTWISE_GROUPS * (weight.constant + y.stored)),
             scratch=b.buffer("scratch", constant=POINTWISE_BLOCK * made * b.threads) if made else None,
             pixels=x.pixels, inputs=x.stored, units=y.stored, groups=POINTWISE_GROUPS,
             unit=x.pixels if whole_images else POINTWISE_UNIT,
         )  # fmt: skip
-        return Gradient(dx, masked=x.rectified, moments=moments["moments"]) if dx else None
+        return dx
 
     return backward
 
@@ -243,29 +239,24 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
         given = conv.gradient(gradient, b)
         tiles = -(-y.height // TILE) * -(-y.width // TILE)
         images = min(b.batch, max(1, SUPERBLOCK * max(1, CHANNELS // (x.stored + y.stored)) // tiles))
-        dx = b.buffer("dx", x.floats) if x.needs_gradient else None
+        dx, into = onward(x, b)
         turned = None
         if dx:
             turned = b.buffer("turned", constant=sizes)
-            swapped = b.buffer("swapped", constant=conv.weight.constant)
-            b.emit(
-                "turn_weights", weight=conv.weight, turned=swapped, taps=kernel**2, inputs=x.stored, outputs=y.stored
-            )
+            swapped = turned_weights(conv.weight, x, y, b, kernel**2)
             b.emit(
                 "winograd_weights", weight=swapped, u=turned, inputs=y.stored, outputs=x.stored, kernel=kernel, turned=1
             )
-        moments = moments_of(x, dx, b)
         b.emit(
-            "winograd_backward", 2 * conv.flops, **reading(x), **given, turned=turned,
-            mask=x.buffer if dx and x.rectified else None, dweight=b.gradient_of(conv.weight),
-            **with_bias(conv.bias, y, b), dx=dx, **moments,
+            "winograd_backward", 2 * conv.flops, **reading(x), **given, turned=turned, **into,
+            dweight=b.gradient_of(conv.weight), **with_bias(conv.bias, y, b),
             v=b.buffer("v", constant=frequencies * (images * tiles * x.stored + SKEW)),
             m=b.buffer("m", constant=frequencies * (images * tiles * y.stored + SKEW)),
             du=b.buffer("du", constant=sizes),
             scratch=b.buffer("scratch", constant=2 * max(x.stored, y.stored) * b.threads), **geometry,
             used_filters=y.channels, images=images,
         )  # fmt: skip
-        return Gradient(dx, masked=x.rectified, moments=moments["moments"]) if dx else None
+        return dx
 
     return backward
 
@@ -353,11 +344,11 @@ def _lower_implicit(conv: Conv, b: Builder) -> Backward:
         )  # fmt: skip
         if not x.needs_gradient:
             return None
-        turned = b.buffer("turned", constant=conv.weight.constant)
         taps, (high, wide) = kernel_height * kernel_width, conv.spec.extent
         if blocks == 1:
-            b.emit("turn_weights", weight=conv.weight, turned=turned, taps=taps, inputs=x.stored, outputs=y.stored)
+            turned = turned_weights(conv.weight, x, y, b, taps)
         else:
+            turned = b.buffer("turned", constant=conv.weight.constant)
             b.emit(
                 "turn_blocks", weight=conv.weight, turned=turned, taps=taps, inputs=x.stored // blocks,
                 outputs=y.stored // blocks, blocks=blocks,

@@ -49,11 +49,16 @@ def reading(x: Value) -> dict[str, Argument]:
     return {"x": x.buffer, "affine": norm.affine if norm else None, "rectify": bool(norm and norm.relu)}
 
 
-def moments_of(x: Value, dx: Buffer | None, b: Builder) -> dict[str, Buffer | None]:
-    """Arguments of a step that makes dx and, where x lacks batch norm, the sums that its backward pass begins with."""
-    if dx is None or x.norm is None:
-        return {"mean": None, "moments": None}
-    return {"mean": x.norm.saved, "moments": b.buffer("moments", 2 * x.stored)}
+def onward(x: Value, b: Builder, *, sums: bool = True) -> tuple[Gradient | None, dict[str, Argument]]:
+    """The gradient of x, if it needs one, and the arguments of the step that makes it; where x lacks batch norm, and
+    `sums`, it also makes the sums that batch norm's backward pass begins with."""
+    if not x.needs_gradient:
+        return None, dict.fromkeys(("dx", "mask", "mean", "moments"))
+    norm = x.norm if sums else None
+    moments = b.buffer("moments", 2 * x.stored) if norm else None
+    gradient = Gradient(b.buffer("dx", x.floats), masked=x.rectified, moments=moments)
+    mask, mean = x.buffer if x.rectified else None, norm.saved if norm else None
+    return gradient, {"dx": gradient.buffer, "mask": mask, "mean": mean, "moments": moments}
 
 
 def in_place(dy: Gradient, y: Value, b: Builder) -> Buffer:
@@ -102,10 +107,10 @@ def finishing(given: Gradient, y: Value, b: Builder, *, relu: bool) -> dict[str,
     }  # fmt: skip
 
 
-def turned_weights(weight: Buffer, x: Value, y: Value, b: Builder) -> Buffer:
-    """The weights of a matrix, inputs and outputs exchanged, as its backward pass reads them."""
+def turned_weights(weight: Buffer, x: Value, y: Value, b: Builder, taps: int = 1) -> Buffer:
+    """The weights as the backward pass reads them: taps turned round, inputs and outputs exchanged."""
     turned = b.buffer("turned", constant=weight.constant)
-    b.emit("turn_weights", weight=weight, turned=turned, taps=1, inputs=x.stored, outputs=y.stored)
+    b.emit("turn_weights", weight=weight, turned=turned, taps=taps, inputs=x.stored, outputs=y.stored)
     return turned
 
 
@@ -127,7 +132,7 @@ def matrix_layer(
         given, finishes = finishing(gradient, y, b, relu=relu), gradient.norm is not None
         gradients = {"dweight": b.gradient_of(weight), **with_bias(bias, y, b)}
         block = min(BLOCK, b.batch * x.pixels)
-        both = scratch(block * (x.stored + y.stored), needed=True)
+        both = b.buffer("scratch", constant=block * (x.stored + y.stored) * b.threads)
         b.emit("dense_backward_weights", flops, **reading(x), **given, **gradients, scratch=both, **sizes, block=block)
         if not x.needs_gradient:
             return None
