@@ -2,10 +2,11 @@
 
     python benchmarks/accuracy.py DATA [--only foveal|torch] [flags of foveal train]
 
-Both sides train the same network from their own He-normal start, with the same optimizer, schedule, decay (on weights
-alone), batch size and augmentation, each with its own random numbers; what is kept is the last epoch. Printed: the
-accuracy on the test part and the seconds of training, a line for each side. Accuracies of two seeds differ by some
-tenths of a point, more on small test parts: give several seeds with --seeds.
+Both sides train the same network from their own He-normal start (a whitening first layer: from the same filters), with
+the same optimizer, schedule, decay (on weights alone), batch size and augmentation, each with its own random numbers;
+what is kept is the last epoch. Printed: the accuracy on the test part and the seconds of training, a line for each
+side. Accuracies of two seeds differ by some tenths of a point, more on small test parts: give several seeds with
+--seeds.
 """
 
 import dataclasses
@@ -23,10 +24,12 @@ from foveal.bench.peer import torch_network
 from foveal.cli.options import settings_options
 from foveal.data import Dataset, parse_augment
 from foveal.data.augment import largest_shift
-from foveal.models import build, choose
+from foveal.layers import Conv2d
+from foveal.models import build, choose, places
 from foveal.optim import Schedule
 from foveal.run.model_file import image_shape
 from foveal.train.settings import AUTO, TrainSettings, flag
+from foveal.train.whitening import whitened
 
 
 def train_foveal(settings: TrainSettings, data: Dataset) -> float:
@@ -55,6 +58,10 @@ def train_torch(settings: TrainSettings, data: Dataset) -> float:
             nn.init.kaiming_normal_(module.weight, mode="fan_in")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    for place, layer in places(spec):
+        if isinstance(layer, Conv2d) and layer.init == "whitening":
+            weight = net.get_submodule(place).weight.data
+            weight.copy_(torch.tensor(whitened(weight.numpy(), layer, data.train.pixels, data.preprocess)))
     decayed = [p for p in net.parameters() if p.ndim > 1]
     rest = [p for p in net.parameters() if p.ndim == 1]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]

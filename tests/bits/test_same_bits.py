@@ -140,6 +140,10 @@ def test_cifar10_jpeg(model: str, tmp_path: Path, full: bool, cifar: Path) -> No
     check(fv.load_dataset(cifar, seed=1), model, tmp_path, full)
 
 
+def test_whitening(tmp_path: Path, full: bool, cifar: Path) -> None:
+    check(fv.load_dataset(cifar, seed=1), "airbench", tmp_path, full, variant="author")
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_augmentation(channels: int, tmp_path: Path, full: bool) -> None:
     random = np.random.default_rng(0)

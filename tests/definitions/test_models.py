@@ -71,6 +71,12 @@ SIZES |= {
         (3, 32, 32),
         9 * (3 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 3 * 128 * 128) + 2 * (32 + 2 * (64 + 128 + 128)) + 10 * 129,
     ),
+    "airbench_author": (
+        airbench(10, variant="author"),
+        (3, 32, 32),
+        4 * 3 * 24 + 24
+        + 9 * (24 * 64 + 64 * 64 + 64 * 256 + 3 * 256 * 256) + 2 * 2 * (64 + 256 + 256) + 10 * 257,
+    ),
     "resnet": (
         resnet(10),
         (3, 32, 32),
@@ -136,6 +142,12 @@ def test_blocks_of_airbench_pool_before_batch_norm() -> None:
     conv, norm, relu = "Conv2d", "BatchNorm", "ReLU"
     block = [conv, "MaxPool2d", norm, relu, conv, norm, relu]
     assert [layer.kind for layer in airbench(10).layers] == [conv, norm, relu, *block * 3, "GlobalAvgPool", "Dense"]
+    author = airbench(10, variant="author").layers
+    assert author[:2] == (Conv2d(24, 2, init="whitening"), ReLU())
+    assert [layer.kind for layer in author[2:]] == [*block * 3, "GlobalAvgPool", "Dense"]
+    assert [layer.filters for layer in author if isinstance(layer, Conv2d)] == [24, 64, 64, 256, 256, 256, 256]
+    with pytest.raises(UsageError, match="airbench: variant must be ours or author, not 'caffe'"):
+        airbench(10, variant="caffe")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +177,7 @@ def test_sizes_of_images(name: str, side: int, channels: int) -> None:
 def every_setting(name: str) -> list[tuple[str, object]]:
     values = {
         "head": ["gap", "fc"], "dropout": [0.0, 0.25], "batch_norm": [False, True], "width": [0.25, 1.0, 2.0],
-        "variant": ["ours", "author", "caffe"],
+        "variant": ["ours", "author", *(["caffe"] if name == "nin" else [])],
     }  # fmt: skip
     return [(setting, value) for setting in settings_of(name) for value in values[setting]]
 

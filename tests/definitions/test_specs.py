@@ -58,6 +58,7 @@ SPECS = [
     Residual(Conv2d(4, 3, padding=1)),
     Residual(Sequential(Conv2d(4, 3), ReLU()), shortcut=Conv2d(4, 3)),
     Residual(Residual(ReLU(), Tanh()), Sequential(Residual(GELU()))),
+    Conv2d(24, 2, init="whitening"),
     nin(10, variant="author"),
     resnet(4, width=0.5),
     vgg(3, head="fc", dropout=0.25),

@@ -24,6 +24,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "vgg_fc": ("vgg", {"head": "fc", "batch_norm": False}),
     "resnet": ("resnet", {}),
     "airbench": ("airbench", {}),
+    "airbench_author": ("airbench", {"variant": "author"}),
     "resnet_fc_without_bn": ("resnet", {"head": "fc", "batch_norm": False}),
     "nin": ("nin", {"dropout": 0.0}),
     "nin_author_fc": ("nin", {"dropout": 0.0, "variant": "author", "head": "fc"}),

@@ -31,9 +31,12 @@ class Conv2d(Layer):
     arXiv 1511.07122. groups G: channels and filters are split into G equal parts, and each part of the filters sees its
     part of the channels (Krizhevsky et al. 2012, section 3.5; Xie et al. 2017, arXiv 1611.05431); with G = I = O every
     channel has a filter of its own (depthwise: Howard et al. 2017, arXiv 1704.04861).
+    init: how the weights begin: "he", at random (He et al. 2015, arXiv 1502.01852), or "whitening", for a first layer:
+    a training takes them from its images, so that what the filters give is uncorrelated, of variance 1, and there with
+    both signs (Jordan 2024, arXiv 2404.00498, section 3.2); 2 · I · KH · KW filters are all that there are.
     """
 
-    unwritten: ClassVar[dict[str, object]] = {"dilation": (1, 1), "groups": 1}
+    unwritten: ClassVar[dict[str, object]] = {"dilation": (1, 1), "groups": 1, "init": "he"}
 
     filters: int
     kernel_size: int | Pair
@@ -42,6 +45,7 @@ class Conv2d(Layer):
     bias: bool = True
     dilation: int | Pair = 1
     groups: int = 1
+    init: str = "he"
 
     def __post_init__(self) -> None:
         settle(self, "filters", integer, 1)
@@ -51,6 +55,8 @@ class Conv2d(Layer):
         object.__setattr__(self, "stride", pair(self.stride, "Conv2d(stride=...)"))
         object.__setattr__(self, "padding", normalise_padding(self.padding))
         object.__setattr__(self, "dilation", pair(self.dilation, "Conv2d(dilation=...)"))
+        if self.init not in ("he", "whitening"):
+            raise UsageError(f"Conv2d(init=...) must be he or whitening, not {self.init!r}")
         if self.filters % self.groups:
             raise UsageError(f"Conv2d(groups={self.groups}) must divide its filters, but there are {self.filters}")
 

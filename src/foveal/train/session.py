@@ -17,6 +17,7 @@ from foveal.run.model_file import Model, image_shape, pack_model, weights_of
 from foveal.train.balance import balanced_weights
 from foveal.train.initial import Initial, start_from
 from foveal.train.settings import TrainSettings
+from foveal.train.whitening import whiten
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Session:
             raise UsageError(
                 f"the network has {self.plan.classes} outputs, but the data {len(data.class_names)} classes"
             )
+        whiten(self.plan, data.train.pixels, data.preprocess)
         self.initial = initial
         self.beginning = start_from(self.plan, initial, data.class_names) if initial is not None else ""
         self.class_shares = tuple(count / self.train_count for count in self.class_counts)

@@ -49,7 +49,7 @@ class TrainSettings:
 
     model: str = _setting(AUTO, "network to train; auto chooses by size and number of the images", (AUTO, *MODELS))
     variant: str | None = _setting(
-        None, "form of the network (nin: ours, author or caffe)", ("ours", "author", "caffe")
+        None, "form of the network (nin: ours, author or caffe; airbench: ours or author)", ("ours", "author", "caffe")
     )
     head: str | None = _setting(None, "end of the network: global average pooling or dense layers", ("gap", "fc"))
     dropout: float | None = _setting(None, "fraction of activations to drop in training (0; nin: 0.5)", metavar="P")
