@@ -13,13 +13,14 @@ from small_training import QUIET, SETTINGS
 import foveal as fv
 from foveal import fitting
 from foveal.errors import DivergedError, ShapeError, UsageError
-from foveal.fitting import fit_settings, held_out_images
+from foveal.fitting import fit_settings
 from foveal.kernels import available_isas
 from foveal.lrsearch import Best
 from foveal.optim import OPTIMIZERS
 from foveal.run import Run
 from foveal.search.run import Found
 from foveal.train.events import Event, Loaded, Noted, Started, Warned
+from foveal.train.images import held_out_images
 from foveal.train.settings import TrainSettings
 
 EXACT = [isa for isa in available_isas() if isa not in ("baseline", "reference")]  # those that promise the same bits

@@ -36,7 +36,7 @@ def evaluate(
       foveal evaluate runs/flowers-1
       foveal evaluate runs/flowers-1 other-flowers/ --json
     """
-    from foveal.fitting import held_out_images, images_to_judge
+    from foveal.train.images import held_out_images, images_to_judge
 
     loaded = open_run(run, layers, threads=threads, isa=isa)
     if data is None and skip_bad:

@@ -32,9 +32,9 @@ def inspect(data: str, as_json: bool, **given: Any) -> None:
       foveal inspect flowers/
       foveal inspect flowers.tar --size 96 --json
     """
-    from foveal.fitting import data_to_inspect
     from foveal.models import choose
     from foveal.run.model_file import image_shape
+    from foveal.train.images import data_to_inspect
 
     settings = {name: value for name, value in given.items() if value is not None}
     dataset = data_to_inspect(TrainSettings(**settings), data)
