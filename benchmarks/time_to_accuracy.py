@@ -1,13 +1,13 @@
 """Seconds of a whole process, from its start to a trained and tested network, in foveal and in PyTorch.
 
-    python benchmarks/time_to_accuracy.py --data FOLDER [--json FILE] [lenet] [vgg] [lesson]
+    python benchmarks/time_to_accuracy.py --data FOLDER [--json FILE] [lenet] [vgg] [lesson] [record]
 
 Fixed recipes, the same flags on both sides: lenet on Fashion-MNIST, and vgg of half the width on CIFAR-10 (JPEG);
-lesson is `--recipe lesson`, on the same. Given are means over `--seeds` trainings, PyTorch's over `--peer-seeds`.
-Foveal's side is `foveal train`, PyTorch's `benchmarks/accuracy.py --only torch` (channels_last, augmentation on
-tensors). From files, each side unpacks and decodes its images with foveal's loader, and none are cached: PyTorch's own
-way, a picture at a time, would take longer (benchmarks/loading.py). From arrays, they lie decoded in an .npz. A side
-counts when its accuracy is within half a point of the other's, or better.
+lesson and record are the recipes of these names, on the same. Given are means over `--seeds` trainings, PyTorch's over
+`--peer-seeds`. Foveal's side is `foveal train`, PyTorch's `benchmarks/accuracy.py --only torch` (channels_last,
+augmentation on tensors). From files, each side unpacks and decodes its images with foveal's loader, and none are
+cached: PyTorch's own way, a picture at a time, would take longer (benchmarks/loading.py). From arrays, they lie decoded
+in an .npz. A side counts when its accuracy is within half a point of the other's, or better.
 """
 
 import json
@@ -40,6 +40,7 @@ RECIPES: Final = {
         "--epochs 5 --augment standard --validation 0",
     ),
     "lesson": (CIFAR, f"{NAMED['lesson'].flags} --validation 0"),
+    "record": (CIFAR, NAMED["record"].flags),
 }
 SCRIPT: Final = Path(__file__).with_name("accuracy.py")
 

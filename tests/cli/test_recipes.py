@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_result import Result
 
@@ -18,9 +19,11 @@ def test_a_recipe_is_a_set_of_flags(foveal: Callable[..., Result], name: str, tm
     shown = foveal("train", "--recipe", name, "--help")
     assert shown.code == 0
     assert RECIPES[name].flags in " ".join(shown.out.split())
+    y = np.arange(60) % 3
+    np.savez(tmp_path / "images.npz", x=np.random.default_rng(0).integers(0, 256, (60, 12, 12, 3), np.uint8), y=y)
     short = ("--epochs", "1", "--width", "0.05", "--augment", "none")
     for out, flags in (("by_name", ("--recipe", name)), ("typed", tuple(RECIPES[name].flags.split()))):
-        done = foveal("train", "digits", *flags, *short, "--out", out)
+        done = foveal("train", "images.npz", *flags, *short, "--out", out)
         assert done.code == 0, done.err
     named, typed = (
         json.loads((tmp_path / out / "config.json").read_text())["settings"] for out in ("by_name", "typed")

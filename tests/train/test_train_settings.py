@@ -75,7 +75,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"momentum": 0.0, "optimizer": "adam"}, "--momentum would change nothing with --optimizer adam"),
     ({"nesterov": True, "momentum": 0.0}, "--nesterov needs a --momentum above 0"),
-    ({"variant": "caffe", "model": "lenet"}, "--variant would change nothing with --model lenet; it belongs to nin"),
+    (
+        {"variant": "caffe", "model": "lenet"},
+        "--variant would change nothing with --model lenet; it belongs to nin and airbench",
+    ),
     (
         {"head": "gap", "model": "mlp"},
         "--head would change nothing with --model mlp; it belongs to lenet, nin, vgg, resnet and airbench",

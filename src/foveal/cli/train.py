@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+from textwrap import wrap
 from typing import Any
 
 import click
@@ -23,13 +24,13 @@ class WithRecipes(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         chosen = ctx.meta.get("foveal.recipe")
         with formatter.section("Recipes" if chosen is None else "Recipe"):
-            formatter.write_dl(
-                [
-                    (name, f"{recipe.purpose}." if chosen is None else f"{recipe.purpose}: {recipe.flags}")
-                    for name, recipe in RECIPES.items()
-                    if chosen in (None, name)
-                ]
-            )
+            shown = RECIPES if chosen is None else {chosen: RECIPES[chosen]}
+            formatter.write_dl([(name, f"{recipe.purpose}.") for name, recipe in shown.items()])
+            if chosen is not None:
+                formatter.write_paragraph()
+                indent = " " * formatter.current_indent
+                for line in wrap(shown[chosen].flags, formatter.width - len(indent), break_on_hyphens=False):
+                    formatter.write(f"{indent}{line}\n")
 
 
 def _remember(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
