@@ -31,15 +31,14 @@ CIFAR: Final = "cifar10-jpeg.tar.xz"
 RECIPES: Final = {
     "lenet": (
         "fashion-mnist",
-        "--model lenet --optimizer adam --lr 1e-3 --schedule one-cycle --batch-size 128 --epochs 5 --augment none "
-        "--validation 0",
+        "--model lenet --optimizer adam --lr 1e-3 --schedule one-cycle --batch-size 128 --epochs 5 --augment none",
     ),
     "vgg": (
         CIFAR,
         "--model vgg --width 0.5 --nesterov --weight-decay 5e-4 --lr 0.2 --schedule one-cycle --batch-size 128 "
-        "--epochs 5 --augment standard --validation 0",
+        "--epochs 5 --augment standard",
     ),
-    "lesson": (CIFAR, f"{NAMED['lesson'].flags} --validation 0"),
+    "lesson": (CIFAR, NAMED["lesson"].flags),
     "record": (CIFAR, NAMED["record"].flags),
 }
 SCRIPT: Final = Path(__file__).with_name("accuracy.py")
@@ -60,7 +59,8 @@ def whole_process(command: list[str]) -> tuple[float, str]:
 
 def side(name: str, data: Path, flags: list[str], seeds: int) -> dict[str, Any]:
     """Seconds and test accuracy, in percent: the means, and of each seed."""
-    found = [training(name, [str(data), *flags, "--threads", "2", "--seed", str(seed)]) for seed in range(seeds)]
+    flags = [str(data), *flags, "--validation", "0", "--threads", "2"]
+    found = [training(name, [*flags, "--seed", str(seed)]) for seed in range(seeds)]
     seconds, accuracies = (list(values) for values in zip(*found, strict=True))
     return {
         "seconds": round(statistics.mean(seconds), 1), "accuracy": round(statistics.mean(accuracies), 2),

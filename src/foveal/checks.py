@@ -5,7 +5,7 @@
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,13 @@ def switch(value: object, name: str) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise UsageError(f"{name} must be True or False, not {value!r}")
+
+
+def choice(value: object, name: str, known: Sequence[str]) -> str:
+    """One of two or more words."""
+    if isinstance(value, str) and value in known:
+        return value
+    raise UsageError(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
 
 
 def settle(spec: object, field: str, check: Callable[..., Any], *limits: Any, **more: Any) -> None:

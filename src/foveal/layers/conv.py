@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from foveal.checks import integer, settle, switch
+from foveal.checks import choice, integer, settle, switch
 from foveal.errors import ShapeError, UsageError
 from foveal.layers.base import Context, Layer, Params, Shape, Tensor, layer, need_image, too_small
 from foveal.params import ParamSlot, he_normal, zeros
@@ -55,8 +55,7 @@ class Conv2d(Layer):
         object.__setattr__(self, "stride", pair(self.stride, "Conv2d(stride=...)"))
         object.__setattr__(self, "padding", normalise_padding(self.padding))
         object.__setattr__(self, "dilation", pair(self.dilation, "Conv2d(dilation=...)"))
-        if self.init not in ("he", "whitening"):
-            raise UsageError(f"Conv2d(init=...) must be he or whitening, not {self.init!r}")
+        settle(self, "init", choice, ("he", "whitening"))
         if self.filters % self.groups:
             raise UsageError(f"Conv2d(groups={self.groups}) must divide its filters, but there are {self.filters}")
 

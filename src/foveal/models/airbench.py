@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from foveal.errors import UsageError
+from foveal.checks import choice
 from foveal.layers import Conv2d, MaxPool2d, ReLU, Sequential
 from foveal.models.blocks import Head, Layers, check_head, conv, flat_head, pooled_head, scaled
 
@@ -28,8 +28,7 @@ def airbench(
     scores. dropout: before the class scores. width: of all but the whitening layer.
     """
     check_head(head)
-    if variant not in ("ours", "author"):
-        raise UsageError(f"airbench: variant must be ours or author, not {variant!r}")
+    choice(variant, "airbench: variant", ("ours", "author"))
     body: Layers = [Conv2d(24, 2, init="whitening"), ReLU()]
     widths = (64, 256, 256)
     if variant == "ours":

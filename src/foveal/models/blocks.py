@@ -2,8 +2,7 @@
 
 from typing import Literal
 
-from foveal.checks import real
-from foveal.errors import UsageError
+from foveal.checks import choice, real
 from foveal.layers import BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool, Layer, ReLU
 from foveal.shapes import Padding
 
@@ -34,8 +33,7 @@ def dropped(p: float) -> Layers:
 
 
 def check_head(head: str) -> None:
-    if head not in ("gap", "fc"):
-        raise UsageError(f"head must be gap or fc, not {head!r}")
+    choice(head, "head", ("gap", "fc"))
 
 
 def flat_head(classes: int, units: int, *, batch_norm: bool, dropout: float) -> Layers:

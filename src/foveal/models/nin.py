@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from foveal.errors import UsageError
+from foveal.checks import choice
 from foveal.layers import AvgPool2d, Conv2d, Dense, Flatten, GlobalAvgPool, MaxPool2d, ReLU, Sequential
 from foveal.models.blocks import Head, Layers, check_head, conv, dropped, scaled
 
@@ -31,8 +31,7 @@ def nin(
     the loss stays at ln K: the collapse that reproductions of the paper keep reporting.
     """
     check_head(head)
-    if variant not in ("ours", "author", "caffe"):
-        raise UsageError(f"variant must be ours, author or caffe, not {variant!r}")
+    choice(variant, "variant", ("ours", "author", "caffe"))
     blocks = ((5, (192, 160, 96)), (5, (192, 192, 192)), (3, (192, 192)))
     second = MaxPool2d if variant == "author" else AvgPool2d
     layers: Layers = []
