@@ -1,7 +1,7 @@
 // Convolution as an implicit matrix product, NHWC: a tile's rows are neighbouring output pixels of one image row, its
-// reduction runs over (kernel row, kernel column and channel), with dilation or groups over each kernel row in turn;
-// nothing is unfolded. Borders of zeros are written into a
-// scratch copy of the image rows at hand, which stays in cache.
+// reduction runs over (kernel row, kernel column and channel), with dilation, groups or padding channels over each
+// kernel row in turn; nothing is unfolded. Borders of zeros are written into a scratch copy of the image rows at hand,
+// which stays in cache; kernel rows that lie in one, above or below the image, are left out.
 namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {
@@ -9,22 +9,26 @@ namespace {
 FOVEAL_INLINE void copy_floats(float* to, const float* from, int64_t count) { __builtin_memcpy(to, from, count * 4); }
 FOVEAL_INLINE void zero_floats(float* to, int64_t count) { __builtin_memset(to, 0, count * 4); }
 
-// rows: (height, width, channels) with its zeros in place; y: `out_height` rows of `out_width` pixels. In each of
-// `blocks` parts of the channels and filters a convolution of its own.
+// rows: (rows, width, channels) with its zeros in place, the first one row `first` of an image of `height`; y:
+// `out_height` rows of `out_width` pixels. In each of `blocks` parts of the channels and filters a convolution of its
+// own, of its first `used` channels: the others are padding.
 struct ConvRows {
-  int64_t width, channels, kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, blocks, out_height,
-      out_width, filters;
+  int64_t first, height, width, channels, used, kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x,
+      blocks, out_height, out_width, filters;
 };
 
 void conv_rows(const ConvRows& g, const float* rows, const float* panels, float* y, const TileC& epilogue) {
   const int64_t inputs = g.channels / g.blocks, outputs = g.filters / g.blocks, tiles = ceil_div(outputs, TILE_COLUMNS);
   const int64_t span = g.kernel_width * inputs, depth = g.kernel_height * span;
   const int64_t row = g.width * g.channels, next = g.dilation_y * row, step = g.stride_x * g.channels;
-  const bool whole = g.dilation_x == 1 && g.blocks == 1;  // a kernel row is one run of floats
+  const bool whole = g.dilation_x == 1 && g.used == g.channels;  // a kernel row is one run of floats
   for (int64_t t = 0; t < g.blocks * tiles; ++t) {
     const int64_t block = t / tiles, n = t % tiles * TILE_COLUMNS, columns = tile_columns(n, outputs);
     TileB b = panel_columns(panels + block * depth * outputs, depth, n, outputs);
+    b.outer = span * b.row;
     for (int64_t r = 0; r < g.out_height; ++r) {
+      const int64_t top = g.first + r * g.stride_y, begin = top < 0 ? ceil_div(-top, g.dilation_y) : 0;
+      const int64_t end = least(g.kernel_height, ceil_div(most(0, g.height - top), g.dilation_y));
       const int64_t filter = block * outputs + n, at = r * g.out_width * g.filters + filter;
       const float* const from = rows + r * g.stride_y * row + block * inputs;
       TileC c = epilogue;
@@ -32,20 +36,19 @@ void conv_rows(const ConvRows& g, const float* rows, const float* panels, float*
       c.row = g.filters;
       if (epilogue.bias != nullptr) c.bias = epilogue.bias + filter;
       if (epilogue.mask != nullptr) c.mask = epilogue.mask + at;
-      if (whole) {
-        b.outer = span * b.row;
-        tile_rows({from, step, 1, next}, b, {g.kernel_height, span}, c, g.out_width, columns);
+      if (whole || begin >= end) {
+        tile_rows({from + begin * next, step, 1, next}, {b.data + begin * b.outer, b.row, b.outer},
+                  {most(0, end - begin), span}, c, g.out_width, columns);
         continue;
       }
-      for (int64_t ky = 0; ky < g.kernel_height; ++ky) {
-        const bool last = ky + 1 == g.kernel_height;
-        c.resume = ky > 0;
+      for (int64_t ky = begin; ky < end; ++ky) {
+        const bool last = ky + 1 == end;
+        c.resume = ky > begin;
         c.relu = last && epilogue.relu;
         c.mask = last && epilogue.mask != nullptr ? epilogue.mask + at : nullptr;
-        c.streams = last && epilogue.streams && ky == 0;  // what comes back is not sent past the caches
+        c.streams = last && epilogue.streams && ky == begin;  // what comes back is not sent past the caches
         tile_rows({from + ky * next, step, 1, g.dilation_x * g.channels},
-                  {b.data + ky * span * b.row, b.row, inputs * b.row}, {g.kernel_width, inputs}, c, g.out_width,
-                  columns);
+                  {b.data + ky * b.outer, b.row, inputs * b.row}, {g.kernel_width, g.used}, c, g.out_width, columns);
       }
     }
   }
@@ -98,8 +101,9 @@ void conv2d_forward(const conv2d_forward_args& a, const Run& run) {
       }
       rows = scratch;
     }
-    ConvRows g{wide,         a.channels,   a.kernel_height, a.kernel_width, a.stride_y,  a.stride_x,
-               a.dilation_y, a.dilation_x, a.blocks,        out_rows,       a.out_width, a.filters};
+    ConvRows g{first,           a.height,       wide,       a.channels,  a.used_channels,
+               a.kernel_height, a.kernel_width, a.stride_y, a.stride_x,  a.dilation_y,
+               a.dilation_x,    a.blocks,       out_rows,   a.out_width, a.filters};
     const TileC epilogue{nullptr, 0, a.bias, false, a.relu != 0, nullptr, streams};
     if (a.code == nullptr) {
       conv_rows(g, rows, a.weight, a.y + (n * a.out_height + y0) * a.out_width * a.filters, epilogue);
@@ -107,6 +111,7 @@ void conv2d_forward(const conv2d_forward_args& a, const Run& run) {
       g.out_height = 2;
       float* const pair = a.scratch + (thread + 1) * a.scratch_floats - 2 * a.out_width * a.filters;
       for (int64_t r = 0; r + 1 < out_rows; r += 2) {
+        g.first = first + r * a.stride_y;
         conv_rows(g, rows + r * a.stride_y * wide * a.channels, a.weight, pair, epilogue);
         pool_pair(pair, a.out_width, a.filters, a.y, a.code,
                   (n * (a.out_height / 2) + (y0 + r) / 2) * (a.out_width / 2));
@@ -157,8 +162,8 @@ void strided_rows(const conv2d_backward_data_args& a, const float* rows, int64_t
         c.mask = u + skipped < a.kernel_height ? nullptr : whole_mask;
         tile_rows({rows + (row * wide + column) * a.filters + block * inputs, a.filters, 1,
                    apart * a.dilation_x / a.stride_x * a.filters},
-                  {b.data + (u * a.kernel_width + v) * inputs * b.row, b.row, apart * inputs * b.row}, {count, inputs},
-                  c, pixels, columns);
+                  {b.data + (u * a.kernel_width + v) * inputs * b.row, b.row, apart * inputs * b.row},
+                  {count, a.used_filters}, c, pixels, columns);
         c.resume = true;
       }
     }
@@ -192,8 +197,8 @@ void conv2d_backward_data(const conv2d_backward_data_args& a, const Run& run) {
     const int64_t at = (n * a.height + y0) * a.width * a.channels;
     const float* const mask = a.mask == nullptr ? nullptr : a.mask + at;
     if (a.stride_y == 1 && a.stride_x == 1) {
-      conv_rows({wide, a.filters, a.kernel_height, a.kernel_width, 1, 1, a.dilation_y, a.dilation_x, a.blocks, out_rows,
-                 a.width, a.channels},
+      conv_rows({down.first, a.out_height, wide, a.filters, a.used_filters, a.kernel_height, a.kernel_width, 1, 1,
+                 a.dilation_y, a.dilation_x, a.blocks, out_rows, a.width, a.channels},
                 scratch, a.turned, a.dx + at, {nullptr, 0, nullptr, false, false, mask});
     } else {
       strided_rows(a, scratch, wide, down, across, y0, out_rows, a.dx + at, mask);

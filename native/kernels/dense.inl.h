@@ -8,8 +8,14 @@ constexpr int64_t DEPTH_BLOCK = 512;      // of the reduction: a block of a pane
 constexpr int64_t BATCH_BLOCK = 256;      // rows of a weight gradient's block
 constexpr int64_t POINTWISE_BLOCK = 128;  // pixels of a 1×1 convolution's backward pass that are taken at a time
 
+// Rows a multiple of 4 KB apart lie in one set of the first-level cache, which has 8 or 12 places: where a tile reads
+// more of them side by side, they are moved apart.
+constexpr bool ROWS_FILL_SET = TILE_ROWS > 8;
+// Floats from one row of scratch to the next.
+FOVEAL_INLINE int64_t scratch_row(int64_t depth) { return depth % 1024 == 0 ? depth + SKEW : depth; }
+
 // y (rows, columns) = x (rows, depth) * panels, with the epilogue of `tc` (its data, row and resume are set here).
-// made, or nullptr: x is not there, made(m, count, thread) makes its rows m … m + count.
+// made, or nullptr: made(m, count, thread) makes rows m … m + count of x, each in a scratch_row.
 template <class Made>
 void matrix_product(const Run& run, const float* x, const Made& made, const float* panels, int64_t rows, int64_t depth,
                     int64_t columns, float* y, TileC tc) {
@@ -28,7 +34,7 @@ void matrix_product(const Run& run, const float* x, const Made& made, const floa
       c.streams = streams;
       c.mask = mask == nullptr ? nullptr : mask + m * columns + n;
     }
-    TileA rows_of_x{from + k, depth, 1, 0};
+    TileA rows_of_x{from + k, MAKES ? scratch_row(depth) : depth, 1, 0};
     // the rows after a tile's are fetched while it is made, by the first column of tiles: they come from memory
     if (!MAKES && n == 0 && depth <= DEPTH_BLOCK) rows_of_x.next = from + TILE_ROWS * depth;
     tile_rows(rows_of_x, b, {1, end - k}, c, count, tile_columns(n, columns));
@@ -52,10 +58,13 @@ void matrix_product(const Run& run, const float* x, const Made& made, const floa
     });
   } else {  // few rows: each item keeps its columns in cache and passes over all rows
     const int64_t step = MAKES ? ROW_CHUNK : rows;
-    each(run, tiles, [&](int64_t item, int thread) {
+    const int64_t wide = TILE_COLUMNS * (MAKES ? most(1, tiles / (4 * pool_threads(*run.pool))) : 1);
+    each(run, ceil_div(columns, wide), [&](int64_t item, int thread) {
       for (int64_t m = 0; m < rows; m += step) {
         const float* const from = rows_at(m, least(step, rows - m), thread);
-        for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) block(from, m, least(step, rows - m), item * TILE_COLUMNS, k);
+        for (int64_t n = item * wide; n < least(columns, (item + 1) * wide); n += TILE_COLUMNS) {
+          for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) block(from, m, least(step, rows - m), n, k);
+        }
       }
       if (streams) stream_end();
     });
@@ -65,13 +74,14 @@ void matrix_product(const Run& run, const float* x, const Made& made, const floa
 void dense_forward(const dense_forward_args& a, const Run& run) {
   const TileC epilogue{nullptr, 0, a.bias, false, a.relu != 0, nullptr};
   const int64_t rows = run.batch * a.rows;
-  if (a.affine == nullptr) {
+  if (a.affine == nullptr && !(ROWS_FILL_SET && a.scratch != nullptr)) {
     matrix_product(run, a.x, nullptr, a.weight, rows, a.inputs, a.units, a.y, epilogue);
     return;
   }
   const auto made = [&](int64_t m, int64_t count, int thread) {
-    return normalised_rows(a.x + m * a.inputs, a.affine, a.rectify, count, a.inputs,
-                           a.scratch + thread * ROW_CHUNK * a.inputs);
+    const int64_t row = scratch_row(a.inputs);
+    float* const scratch = a.scratch + thread * ROW_CHUNK * row;
+    return normalised_rows(a.x + m * a.inputs, a.affine, a.rectify, count, a.inputs, scratch, row);
   };
   matrix_product(run, nullptr, made, a.weight, rows, a.inputs, a.units, a.y, epilogue);
 }
@@ -79,12 +89,13 @@ void dense_forward(const dense_forward_args& a, const Run& run) {
 void dense_backward_data(const dense_backward_data_args& a, const Run& run) {
   const TileC epilogue{nullptr, 0, nullptr, false, false, a.mask};
   const int64_t rows = run.batch * a.rows;
-  if (a.y == nullptr) {
+  if (a.y == nullptr && !(ROWS_FILL_SET && a.scratch != nullptr)) {
     matrix_product(run, a.dy, nullptr, a.turned, rows, a.units, a.inputs, a.dx, epilogue);
     return;
   }
   const auto made = [&](int64_t m, int64_t count, int thread) {
-    return finished_rows(a, a.units, m, count, 0, a.units, a.scratch + thread * ROW_CHUNK * a.units);
+    const int64_t row = scratch_row(a.units);
+    return finished_rows(a, a.units, m, count, a.scratch + thread * ROW_CHUNK * row, row);
   };
   matrix_product(run, nullptr, made, a.turned, rows, a.units, a.inputs, a.dx, epilogue);
 }
@@ -164,8 +175,9 @@ void pointwise_backward(const pointwise_backward_args& a, const Run& run) {
     for (int64_t r = begin; r < end; r += POINTWISE_BLOCK) {
       const int64_t count = least(POINTWISE_BLOCK, end - r), next = r + POINTWISE_BLOCK;
       const int64_t following = least(POINTWISE_BLOCK, most(0, rows - next));
-      const float* const x = normalised_rows(a.x + r * a.inputs, a.affine, a.rectify, count, a.inputs, made_x);
-      const float* const dy = finished_rows(a, a.units, r, count, 0, a.units, made_dy);
+      const float* const x =
+          normalised_rows(a.x + r * a.inputs, a.affine, a.rectify, count, a.inputs, made_x, a.inputs);
+      const float* const dy = finished_rows(a, a.units, r, count, made_dy, a.units);
       Ahead ahead{a.x + next * a.inputs, a.dy + next * a.units, following * a.inputs, following * a.units};
       for (int64_t n = 0; n < a.units; n += TILE_COLUMNS) {
         const TileB at = panel_columns(sums, a.inputs, n, a.units);

@@ -302,8 +302,8 @@ void depthwise_backward(const depthwise_backward_args& a, const Run& run) {
   const bool streams = a.moments == nullptr && run.batch * pixels * C > STREAMED;
   each(run, run.batch, [&](int64_t n, int thread) {
     float* const made = a.scratch + thread * (of_x + of_dy);
-    const float* const x = normalised_rows(a.x + n * pixels * C, a.affine, a.rectify, pixels, C, made);
-    const float* const dy = finished_rows(a, C, n * outputs, outputs, 0, C, made + of_x);
+    const float* const x = normalised_rows(a.x + n * pixels * C, a.affine, a.rectify, pixels, C, made, C);
+    const float* const dy = finished_rows(a, C, n * outputs, outputs, made + of_x, C);
     depthwise_image_weights(a, x, dy, a.partial + n * size);
     if (a.dx == nullptr) return;
     const int64_t at = n * pixels * C;

@@ -18,25 +18,23 @@ FOVEAL_INLINE Reg polynomial(Reg x, const float (&coefficients)[N]) {
 
 // e^x = 2^n (1 + rest) with |rest| < 1/2, for -104 <= x <= 0.
 struct Exponential {
-  IntReg n;
+  WordReg n;  // and a multiple of 512
   Reg rest;
 
-  FOVEAL_INLINE Reg power() const { return (Reg)((WordReg)(n + 127) << 23); }  // 2^n, where n >= -126
-  // factor e^x, in two steps: 2^n alone may be too small for a float
+  FOVEAL_INLINE Reg power() const { return (Reg)((n + 127) << 23); }  // 2^n, where n >= -126
+  // factor e^x, for factors below 2^63: 2^n alone may be too small for a float
   FOVEAL_INLINE Reg times(Reg factor) const {
-    const IntReg half = n >> 1;
-    const Reg first = (Reg)((WordReg)(half + 127) << 23), second = (Reg)((WordReg)(n - half + 127) << 23);
-    return fma(factor, rest, factor) * first * second;
+    return fma(factor, rest, factor) * (Reg)((n + (127 + 64)) << 23) * broadcast(0x1p-64f);
   }
 };
 
 // x = high + low, low being small: x = n ln 2 + r, |r| <= 0.37, and e^r - 1 = r + r² q(r).
 FOVEAL_INLINE Exponential exponential(Reg high, Reg low) {
   constexpr float q[] = {0.5f, 0.16666667f, 0.041666403f, 0.0083332006f, 0.0013941805f, 0.00019949779f};
-  const Reg shift = broadcast(0x1.8p23f);  // adding it rounds to an integer, which then lies in the lowest bits
+  const Reg shift = broadcast(0x1.8p23f);  // adding it rounds to an integer, which then lies in the lowest 9 bits
   const Reg shifted = fma(high + low, broadcast(1.44269504f), shift), n = shifted - shift;
   const Reg r = fma(n, broadcast(2.12194440e-4f), fma(n, broadcast(-0.693359375f), high)) + low;
-  return {(IntReg)((WordReg)shifted - (WordReg)shift), fma(r * r, polynomial(r, q), r)};
+  return {(WordReg)shifted, fma(r * r, polynomial(r, q), r)};
 }
 
 // 1 / (1 + e^-x), as e / (1 + e) with e = e^-|x| where x < 0, so that nothing cancels or overflows.
@@ -55,6 +53,16 @@ FOVEAL_INLINE Reg hyperbolic_tangent(Reg x) {
   return unless_nan(x, x < Reg{} ? y : -y);
 }
 
+// x² - square, square being x² as it is rounded.
+FOVEAL_INLINE Reg lost_of_square(Reg x, Reg square) {
+#if defined(__FMA__) || defined(__aarch64__)
+  return fma(x, x, -square);
+#else  // products of halves of 12 bits are exact (Dekker 1971)
+  const Reg head = (Reg)((WordReg)x & 0xFFFFF000), tail = x - head;
+  return (head * head - square) + head * tail + head * tail + tail * tail;
+#endif
+}
+
 // The normal distribution left of -t, t = |x|: Φ(-t) = tail e^(-t²/2), a smooth factor times what becomes small.
 struct NormalTail {
   Reg t;               // at most 14.5, beyond which Φ(-t) is 0 in float
@@ -67,9 +75,9 @@ FOVEAL_INLINE NormalTail normal_tail(Reg x) {
                          -0.08253308f, 0.19559386f, -0.23111376f, 0.11368422f, -0.020855682f};
   const Reg t = minimum(magnitude(x), broadcast(14.5f));
   const Reg v = broadcast(1.0f) / fma(t, broadcast(0.3f), broadcast(1.0f));
-  // t² to more digits than a float has, for e^ multiplies their error: head has 12 bits, so its square is exact
-  const Reg head = (Reg)((WordReg)t & 0xFFFFF000), half = broadcast(-0.5f);
-  return {t, v * polynomial(v, p), exponential(head * head * half, (t - head) * (t + head) * half)};
+  // t² to more digits than a float has, for e^ multiplies its error
+  const Reg square = t * t, half = broadcast(-0.5f);
+  return {t, v * polynomial(v, p), exponential(square * half, lost_of_square(t, square) * half)};
 }
 
 // x Φ(x), which is |x| Φ(-|x|) less than max(x, 0).

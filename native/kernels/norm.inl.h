@@ -34,31 +34,35 @@ struct NormGradient {
   }
 };
 
-// Rows of x with batch norm applied, in `scratch`; or as they lie, where there is none to apply.
+// Rows of x with batch norm applied, `row` floats apart in `scratch`; or as they lie, where there is nothing to change.
 FOVEAL_INLINE const float* normalised_rows(const float* x, const float* affine, int64_t rectify, int64_t rows,
-                                           int64_t channels, float* scratch) {
-  if (affine == nullptr) return x;
+                                           int64_t channels, float* scratch, int64_t row) {
+  if (affine == nullptr && row == channels) return x;
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < channels; c += LANES) {
-      const int64_t i = r * channels + c;
-      store(scratch + i, Affine(affine, channels, c, rectify)(load(x + i)));
+      const Reg value = load(x + r * channels + c);
+      store(scratch + r * row + c, affine == nullptr ? value : Affine(affine, channels, c, rectify)(value));
     }
   }
   return scratch;
 }
 
-// Rows of the gradient, columns [begin, end) of them, finished where batch norm's part is left (`y`, `y_affine`,
-// `coefficients` and `relu` of a step's arguments): in `scratch`, or as they lie.
+// Rows of the gradient, finished where batch norm's part is left (`y`, `y_affine`, `coefficients` and `relu` of a
+// step's arguments): `row` floats apart in `scratch`; or as they lie, where there is nothing to change.
 template <class Args>
-FOVEAL_INLINE const float* finished_rows(const Args& a, int64_t channels, int64_t first, int64_t rows, int64_t begin,
-                                         int64_t end, float* scratch) {
+FOVEAL_INLINE const float* finished_rows(const Args& a, int64_t channels, int64_t first, int64_t rows, float* scratch,
+                                         int64_t row) {
   const float* const dy = a.dy + first * channels;
-  if (a.y == nullptr) return dy;
-  const float* const y = a.y + first * channels;
+  if (a.y == nullptr && row == channels) return dy;
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = begin; c < end; c += LANES) {
+    for (int64_t c = 0; c < channels; c += LANES) {
       const int64_t i = r * channels + c;
-      store(scratch + i, NormGradient(a.y_affine, a.coefficients, channels, c, a.relu)(load(dy + i), load(y + i)));
+      Reg value = load(dy + i);
+      if (a.y != nullptr) {
+        const NormGradient gradient(a.y_affine, a.coefficients, channels, c, a.relu);
+        value = gradient(value, load(a.y + first * channels + i));
+      }
+      store(scratch + r * row + c, value);
     }
   }
   return scratch;

@@ -25,6 +25,7 @@ struct TileC {
   bool streams = false;  // past the caches
 };
 constexpr int64_t LINE = 16;    // floats of a cache line
+constexpr int64_t SKEW = 16;    // between rows or matrices whose lines would share a few sets of the cache
 constexpr int NEAR_MEMORY = 2;  // a prefetch into the second-level cache
 
 struct Reduction {

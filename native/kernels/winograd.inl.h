@@ -7,6 +7,7 @@
 // dV = dM Uᵀ, and dx is the sum of the overlapping B dV Bᵀ.
 //
 //   x (N, H, W, I) → V (n², tiles, I);  weight → U (n², panels of (I, 32));  M (n², tiles, filters) → y
+// SKEW floats lie between the matrices of two frequencies, which may be multiples of 4 KB.
 //
 // Errors: at most 40 units in the last place of the largest sum of magnitudes that a value of y is made of, 20 for dx,
 // 40 (3×3) or 80 (5×5) for dweight. With normal data that was 2e-5, 5e-6 and 1.5e-5 of the largest value; a direct
@@ -139,35 +140,44 @@ FOVEAL_INLINE void multiply_transposed(const In& in, const Out& out) {
   });
 }
 
+// Floats from one frequency of U or dU to the next.
+FOVEAL_INLINE int64_t weights_step(int64_t inputs, int64_t outputs) { return inputs * outputs + SKEW; }
+
 // Where tiles lie: images of out_height × out_width pixels in tiles of OUT × OUT, row by row.
 struct TileGrid {
-  int64_t height, width, channels, top, left, out_height, out_width, filters;
+  int64_t height, width, channels, used_channels, top, left, out_height, out_width, filters, used_filters;
   int64_t high, wide, per_image;
 };
 template <class F, class Args>
 FOVEAL_INLINE TileGrid tile_grid(const Args& a) {
   const int64_t high = ceil_div(a.out_height, F::OUT), wide = ceil_div(a.out_width, F::OUT);
-  return {a.height, a.width, a.channels, a.top, a.left, a.out_height, a.out_width, a.filters, high, wide, high * wide};
+  return {a.height,       a.width, a.channels, a.used_channels, a.top, a.left, a.out_height, a.out_width, a.filters,
+          a.used_filters, high,    wide,       high * wide};
 }
-
-constexpr int64_t SKEW = 16;  // floats between the matrices of two frequencies: else their lines share cache sets
 
 // The pixels of a patch whose first one is (y0, x0), and which of them lie in the image; the others point to `outside`.
 template <int N, class Pointer>
 struct Patch {
   Pointer pixel[N][N];
   float inside[N][N];
-  bool whole = true;
+  bool whole;
 
   FOVEAL_INLINE Patch(Pointer image, Pointer outside, int64_t y0, int64_t x0, int64_t height, int64_t width,
-                      int64_t channels) {
-    for (int i = 0; i < N; ++i) {
-      for (int j = 0; j < N; ++j) {
-        const bool in = y0 + i >= 0 && y0 + i < height && x0 + j >= 0 && x0 + j < width;
-        pixel[i][j] = in ? image + ((y0 + i) * width + x0 + j) * channels : outside;
-        inside[i][j] = in;
-        whole = whole && in;
+                      int64_t channels)
+      : whole(y0 >= 0 && y0 + N <= height && x0 >= 0 && x0 + N <= width) {
+    const auto each_pixel = [&](const auto& is_in) FOVEAL_INLINED {
+      for (int i = 0; i < N; ++i) {
+        for (int j = 0; j < N; ++j) {
+          const bool in = is_in(y0 + i, x0 + j);
+          pixel[i][j] = in ? image + ((y0 + i) * width + x0 + j) * channels : outside;
+          inside[i][j] = in;
+        }
       }
+    };
+    if (whole) {  // most are, and need no more than their addresses
+      each_pixel([](int64_t, int64_t) FOVEAL_INLINED { return true; });
+    } else {
+      each_pixel([&](int64_t y, int64_t x) FOVEAL_INLINED { return y >= 0 && y < height && x >= 0 && x < width; });
     }
   }
 };
@@ -200,7 +210,7 @@ FOVEAL_INLINE void multiply_both_sides_transposed(const In& in, const Out& out) 
   });
 }
 
-// V of one tile: v[(i n + j) * step + c].
+// V of one tile: v[(i n + j) * step + c], of channels that are used, in whole registers.
 template <class F>
 FOVEAL_INLINE void transform_input(const TileGrid& g, const float* x, const float* affine, int64_t rectify,
                                    const float* zeros, int64_t tile, float* v, int64_t step) {
@@ -211,7 +221,7 @@ FOVEAL_INLINE void transform_input(const TileGrid& g, const float* x, const floa
                                      g.width, g.channels);
   const int64_t below = F::OUT * g.width * g.channels;
   const auto transform = [&](const auto& read) FOVEAL_INLINED {
-    for (int64_t c = 0; c < g.channels; c += LANES) {
+    for (int64_t c = 0; c < g.used_channels; c += LANES) {
       multiply_both_sides<InputMatrix<F>>(
           [&](auto i, auto j) FOVEAL_INLINED {
             constexpr int I = i, J = j;  // those that the tile below is first to read
@@ -241,7 +251,7 @@ FOVEAL_INLINE void transform_input(const TileGrid& g, const float* x, const floa
 template <class F>
 void transform_weights(const winograd_weights_args& a, const Run& run) {
   constexpr int N = F::SIZE, R = F::TAPS;
-  const int64_t panels = ceil_div(a.outputs, PANEL);
+  const int64_t panels = ceil_div(a.outputs, PANEL), step = weights_step(a.inputs, a.outputs);
   each(run, panels * a.inputs, [&](int64_t item, int) {
     const int64_t panel = item / a.inputs * PANEL, input = item % a.inputs;
     const TileB from = panel_columns(a.weight, R * R * a.inputs, panel, a.outputs);
@@ -253,7 +263,7 @@ void transform_weights(const winograd_weights_args& a, const Run& run) {
             const int64_t tap = a.turned ? (R - 1 - i) * R + R - 1 - j : i * R + j;
             return load(from.data + (tap * a.inputs + input) * from.row + o);
           },
-          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(u + (i * N + j) * a.inputs * a.outputs + o, value); });
+          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(u + (i * N + j) * step + o, value); });
     }
   });
 }
@@ -268,6 +278,10 @@ FOVEAL_INLINE void transform_output(const TileGrid& g, const winograd_forward_ar
   const int64_t rows = least(OUT / share, height - y0 / share), pixels = least(OUT / share, width - x0 / share);
   const int64_t at = ((tile / g.per_image * height + y0 / share) * width + x0 / share) * g.filters + n;
   const auto transform = [&](int64_t c, const auto& out) FOVEAL_INLINED {
+    if (n + c >= g.used_filters) {
+      unroll<OUT>([&](auto i) FOVEAL_INLINED { unroll<OUT>([&](auto j) FOVEAL_INLINED { out(i, j, Reg{}); }); });
+      return;
+    }
     const Reg bias = a.bias == nullptr ? Reg{} : load(a.bias + n + c);
     multiply_both_sides_transposed<OutputMatrix<F>>([&](auto i, auto j)
                                                         FOVEAL_INLINED { return load(m + (i * N + j) * step + c); },
@@ -327,7 +341,7 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
     for (int64_t panel = panels * part / parts; panel < panels * (part + 1) / parts; ++panel) {
       const int64_t n = panel * TILE_COLUMNS, columns = tile_columns(n, g.filters);
       for (int q = 0; q < FREQUENCIES; ++q) {
-        const TileB u = panel_columns(a.u + q * g.channels * g.filters, g.channels, n, g.filters);
+        const TileB u = panel_columns(a.u + q * weights_step(g.channels, g.filters), g.channels, n, g.filters);
         tile_rows({v + q * v_step, g.channels, 1, 0}, u, {1, a.used_channels},
                   {m + q * m_step, TILE_COLUMNS, nullptr, false, false, nullptr}, count, columns);
       }
@@ -405,24 +419,44 @@ FOVEAL_INLINE void gather_gradient(const TileGrid& g, const float* v, int64_t st
   }
 }
 
-// dU, n² panels of (I, O) → dweight panels (taps, I, O); zeros for inputs that are padding.
+constexpr int64_t MADE_INPUTS = 32;  // of a panel, whose part of dU is made at a time
+
+// dU, n² panels of (I, O) → dweight panels (taps, I, O); zeros for inputs that are padding. Where there is no room for
+// dU (few tiles would make much of it), its parts are made here, of V and M, and stay in cache.
 template <class F>
-void gather_weights(const float* du, float* dweight, int64_t inputs, int64_t used, int64_t outputs, const Run& run) {
+void gather_weights(const winograd_backward_args& a, const TileGrid& g, int64_t tiles, int64_t v_step, int64_t m_step,
+                    float* scratch, int64_t scratch_step, const Run& run) {
   constexpr int N = F::SIZE, R = F::TAPS;
-  each(run, ceil_div(outputs, PANEL) * inputs, [&](int64_t item, int) {
-    const int64_t panel = item / inputs * PANEL, input = item % inputs;
-    const TileB from = panel_columns(du, inputs, panel, outputs);
-    const TileB to = panel_columns(dweight, R * R * inputs, panel, outputs);
-    float* const dw = const_cast<float*>(to.data) + input * to.row;
-    if (input >= used) {
-      for (int tap = 0; tap < R * R; ++tap) zero_floats(dw + tap * inputs * to.row, to.row);
-      return;
+  const int64_t panels = ceil_div(g.filters, PANEL);
+  each(run, panels * ceil_div(g.channels, MADE_INPUTS), [&](int64_t item, int thread) {
+    const int64_t panel = item % panels * PANEL, width = least(PANEL, g.filters - panel);
+    const int64_t first = item / panels * MADE_INPUTS, count = least(MADE_INPUTS, g.channels - first);
+    const int64_t used = most(0, least(count, g.used_channels - first));
+    const bool makes = a.du == nullptr;
+    float* const made = scratch + thread * scratch_step;
+    const float* const du = makes ? made : a.du + panel * g.channels + first * width;
+    const int64_t step = makes ? weights_step(MADE_INPUTS, PANEL) : weights_step(g.channels, g.filters);
+    if (makes) {
+      for (int q = 0; q < N * N; ++q) {
+        for (int64_t n = 0; n < width; n += TILE_COLUMNS) {
+          tile_rows({a.v + q * v_step + first, 1, g.channels, 0}, {a.m + q * m_step + panel + n, g.filters, 0},
+                    {1, tiles}, {made + q * step + n, width, nullptr, false, false, nullptr}, used,
+                    tile_columns(n, width));
+        }
+      }
     }
-    for (int64_t o = 0; o < from.row; o += LANES) {
-      const float* const u = from.data + input * from.row + o;
-      multiply_both_sides_transposed<KernelMatrix<F>>(
-          [&](auto i, auto j) FOVEAL_INLINED { return load(u + (i * N + j) * inputs * outputs); },
-          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(dw + (i * R + j) * inputs * to.row + o, value); });
+    for (int64_t input = 0; input < count; ++input) {
+      float* const dw = a.dweight + R * R * g.channels * panel + (first + input) * width;
+      if (input >= used) {
+        for (int tap = 0; tap < R * R; ++tap) zero_floats(dw + tap * g.channels * width, width);
+        continue;
+      }
+      for (int64_t o = 0; o < width; o += LANES) {
+        const float* const u = du + input * width + o;
+        multiply_both_sides_transposed<KernelMatrix<F>>(
+            [&](auto i, auto j) FOVEAL_INLINED { return load(u + (i * N + j) * step); },
+            [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(dw + (i * R + j) * g.channels * width + o, value); });
+      }
     }
   });
 }
@@ -435,23 +469,27 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
   const int64_t most_tiles = a.images * g.per_image;
   const int64_t v_step = most_tiles * g.channels + SKEW, m_step = most_tiles * g.filters + SKEW;
   const int64_t wide = most(g.channels, g.filters);
+  const int64_t of_du = a.du == nullptr ? FREQUENCIES * weights_step(MADE_INPUTS, PANEL) : 0;
+  const int64_t scratch_step = 2 * wide + of_du;
   for (int64_t image = 0; image < run.batch; image += a.images) {
     const int64_t images = least(a.images, run.batch - image), tiles = images * g.per_image;
     const int64_t first = image * g.per_image;
     each(run, ceil_div(tiles, GROUP), [&](int64_t item, int thread) {
-      float* const zeros = a.scratch + thread * 2 * wide;
+      float* const zeros = a.scratch + thread * scratch_step;
       zero_floats(zeros, wide);
       for (int64_t t = item * GROUP; t < least(tiles, (item + 1) * GROUP); ++t) {
         transform_input<F>(g, a.x, a.affine, a.rectify, zeros, first + t, a.v + t * g.channels, v_step);
         transform_gradient<F>(g, a, zeros, first + t, a.m + t * g.filters, m_step);
       }
     });
-    const int64_t weights = g.channels * g.filters;
+    if (a.du == nullptr) gather_weights<F>(a, g, tiles, v_step, m_step, a.scratch + 2 * wide, scratch_step, run);
+    const int64_t weights = weights_step(g.channels, g.filters);
     each(run, FREQUENCIES, [&](int64_t q, int) {
-      float *const v = a.v + q * v_step, *const m = a.m + q * m_step, *const du = a.du + q * weights;
+      float *const v = a.v + q * v_step, *const m = a.m + q * m_step;
+      float* const du = a.du == nullptr ? nullptr : a.du + q * weights;
       const int64_t more = q + 1 < FREQUENCIES;  // the next frequency's matrices are fetched while these are multiplied
       Ahead ahead{v + v_step, m + m_step, more * tiles * g.channels, more * tiles * g.filters};
-      for (int64_t t = 0; t < tiles; t += BATCH_BLOCK) {
+      for (int64_t t = 0; du != nullptr && t < tiles; t += BATCH_BLOCK) {
         for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
           const TileB at = panel_columns(du, g.channels, n, g.filters);
           tile_rows({v + t * g.channels, 1, g.channels, 0, ahead.take(a.used_channels, least(BATCH_BLOCK, tiles - t))},
@@ -466,7 +504,9 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
         if (image + a.images >= run.batch) set_columns(g.filters, a.sums, a.dbias);
       }
       if (a.dx == nullptr) return;
-      ahead = {a.turned + (q + 1) * weights, du + weights, more * weights, image > 0 ? more * weights : 0};
+      const bool resumes = du != nullptr && image > 0;
+      ahead = {a.turned + (q + 1) * weights, resumes ? du + weights : nullptr, more * weights,
+               resumes ? more * weights : 0};
       for (int64_t n = 0; n < g.channels; n += TILE_COLUMNS) {
         const TileB u = panel_columns(a.turned + q * weights, g.filters, n, g.channels);
         tile_rows({m, g.filters, 1, 0, ahead.take(tiles, a.used_filters)}, u, {1, a.used_filters},
@@ -477,13 +517,13 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
     each(run, images, [&](int64_t i, int thread) {
       const int64_t at = (image + i) * g.height * g.width * g.channels;
       gather_gradient<F>(g, a.v + i * g.per_image * g.channels, v_step, a.dx + at,
-                         a.mask == nullptr ? nullptr : a.mask + at, a.scratch + (thread * 2 + 1) * wide);
+                         a.mask == nullptr ? nullptr : a.mask + at, a.scratch + thread * scratch_step + wide);
       if (a.moments == nullptr) return;
       add_gradients(a.x + at, a.dx + at, a.affine, a.mean, a.rectify, g.height * g.width, g.channels, false,
                     a.moments + (image + i) * 2 * g.channels);
     });
   }
-  gather_weights<F>(a.du, a.dweight, g.channels, a.used_channels, g.filters, run);
+  if (a.du != nullptr) gather_weights<F>(a, g, 0, v_step, m_step, a.scratch, scratch_step, run);
 }
 
 void winograd_weights(const winograd_weights_args& a, const Run& run) {

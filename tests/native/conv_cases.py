@@ -95,6 +95,9 @@ GEOMETRIES = {
     "blocks_1_by_1": Geometry((32, 4, 5), Conv2d(64, 1, groups=2), blocks=2),
     "groups_in_one_block": Geometry((6, 5, 6), Conv2d(10, 3, padding=1, groups=2)),
     "groups_channels_3": Geometry((3, 5, 6), Conv2d(6, 3, padding=1, groups=3), channels=3),
+    "border_gt_kernel": Geometry((17, 3, 4), Conv2d(16, 2, padding=4)),
+    "border_gt_kernel_dilation_2": Geometry((16, 3, 4), Conv2d(20, 3, padding=7, dilation=2)),
+    "seven_taps": Geometry((16, 6, 7), Conv2d(20, 7, padding=3), band=2),
     "batch_prefix": Geometry((16, 5, 5), Conv2d(16, 3, padding=1), images=5, batch=3),
     "batch_prefix_of_one": Geometry((16, 9, 5), Conv2d(32, 3, padding=1), images=4, batch=1),
 }
@@ -165,7 +168,7 @@ def forward(g: Geometry, *, bias: bool = True, relu: bool = False, pool: bool = 
     args = {
         "x": stored(x, s["channels"]), "weight": g.panels(weight), "bias": vector(b) if bias else None,
         "y": Out(count), "code": Out(count) if pool else None, "scratch": Out(scratch, per_thread=True), **s,
-        "relu": int(relu), "band": band, "scratch_floats": scratch,
+        "used_channels": g.shape[0] // g.blocks, "relu": int(relu), "band": band, "scratch_floats": scratch,
     }  # fmt: skip
     return Case("conv2d_forward", args, want, g.batch)
 
@@ -186,7 +189,7 @@ def backward_data(g: Geometry, *, mask: bool = False) -> Case:
     args = {
         "dy": stored(dy), "turned": reversed_panels, "mask": stored(gates) if mask else None,
         "dx": Out(g.images * s["height"] * s["width"] * s["channels"]), "scratch": Out(scratch, per_thread=True), **s,
-        "band": band, "scratch_floats": scratch,
+        "used_filters": g.spec.filters // g.blocks, "band": band, "scratch_floats": scratch,
     }  # fmt: skip
     length = g.spec.filters // g.spec.groups * g.spec.kernel[0] * g.spec.kernel[1]
     return Case("conv2d_backward_data", args, {"dx": Want(stored(dx), tolerance(length, stored(scale)))}, g.batch)

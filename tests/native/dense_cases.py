@@ -53,6 +53,7 @@ PRODUCTS = {
     "batch_gt_block": Product(1, 16, 16, images=260, batch=260),
     "rows_gt_two_blocks": Product(100, 32, 20, images=6, batch=6),
     "inputs_gt_row_chunk": Product(1, 130, 32),
+    "rows_share_cache_sets": Product(60, 1024, 1024),
     "batch_prefix": Product(4, 16, 16, images=5, batch=2),
     "batch_prefix_many_units": Product(1, 32, 96, images=20, batch=17),
 }
@@ -76,6 +77,7 @@ def define(p: Product) -> tuple[np.ndarray, ...]:
 
 
 ROWS, BLOCK = 112, 256  # of the scratch rows of a product, and of those of its weights' gradient
+WAY, SKEW = 1024, 16  # rows that are a multiple of so many floats lie so many more apart in scratch
 POINTWISE_BLOCK = 128  # pixels, of the scratch rows of a 1×1 convolution's backward pass
 
 
@@ -101,6 +103,12 @@ def finished(p: Product, given: str) -> tuple[np.ndarray, dict[str, np.ndarray |
     return dy[: p.batch * p.rows, :, 0, 0].astype(np.float64), extra
 
 
+def scratch(depth: int, *, made: bool) -> Out | None:
+    """made: the product's rows do not lie as they are given."""
+    row = depth + SKEW if depth % WAY == 0 else depth
+    return Out(ROWS * row, per_thread=True) if made or row > depth else None
+
+
 def forward(p: Product, *, bias: bool = True, relu: bool = False, affine: str | None = None) -> Case:
     x, weight, _ = tensors(p)
     _, weight64, _ = define(p)
@@ -112,7 +120,7 @@ def forward(p: Product, *, bias: bool = True, relu: bool = False, affine: str | 
     scale, _ = dense.forward(parts, magnitudes, TRAIN)
     args = {
         **given, "weight": in_panels(weight, p.stored_inputs), "bias": vector(b) if bias else None,
-        "y": Out(len(x) * columns), "scratch": Out(ROWS * p.stored_inputs, per_thread=True) if affine else None,
+        "y": Out(len(x) * columns), "scratch": scratch(p.stored_inputs, made=affine is not None),
         **p.sizes, "relu": int(relu),
     }  # fmt: skip
     length = p.inputs + 1 + 2 * (affine is not None)  # batch norm rounds once or twice
@@ -134,7 +142,7 @@ def backward_data(p: Product, *, mask: bool = False, dy: str = "plain") -> Case:
     args = {
         **given, "turned": in_panels(weight.T, s["units"]), "mask": wide(gates, s["inputs"]) if mask else None,
         "dx": Out(len(x) * s["inputs"]),
-        "scratch": Out(ROWS * s["units"], per_thread=True) if given["y"] is not None else None, **s,
+        "scratch": scratch(s["units"], made=given["y"] is not None), **s,
     }  # fmt: skip
     want = Want(wide(dx, s["inputs"]), tolerance(p.units, wide(scale, s["inputs"])))
     return Case("dense_backward_data", args, {"dx": want}, p.batch)
@@ -219,7 +227,14 @@ for name in ("columns_16", "depth_gt_two_blocks", "units_gt_block", "rows_of_an_
     register("dense_backward_weights", f"{name}_no_bias", lambda p=PRODUCTS[name]: backward_weights(p, bias=False))
     register("dense_backward_data", f"{name}_mask", lambda p=PRODUCTS[name]: backward_data(p, mask=True))
 
-for name in ("rows_of_an_image", "panel_and_a_half", "depth_gt_block_many_rows", "batch_prefix", "many_units_few_rows"):
+for name in (
+    "rows_of_an_image",
+    "panel_and_a_half",
+    "depth_gt_block_many_rows",
+    "batch_prefix",
+    "many_units_few_rows",
+    "rows_share_cache_sets",
+):
     for norm in ("affine", "relu"):
         register(
             "dense_forward", f"{name}_norm_{norm}", lambda p=PRODUCTS[name], n=norm: forward(p, affine=n, bias=False)

@@ -49,6 +49,14 @@ def test_same_bits_with_any_threads_and_instruction_set(name: str) -> None:
         same(case, results(case, isa, 1), first, f"{isa} and {FUSED[0]}")
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("edge", ["partial_tiles", "channels_padded", "channels_many", "five_panel_and_a_half"])
+def test_same_bits_where_winograd_makes_weight_gradients_in_parts(edge: str, isa: str) -> None:
+    case = CASES[f"winograd_backward-{edge}_few"]()
+    kept = CASES[f"winograd_backward-{edge}"]()
+    same(case, results(case, isa, 2), results(kept, isa, 2), f"{isa}, in parts and whole")
+
+
 def results(case: Case, isa: str, threads: int) -> dict[str, np.ndarray]:
     """What the kernel is for: its buffers but those for work."""
     return {name: array for name, array in run(case, isa, threads).items() if name in case.want}

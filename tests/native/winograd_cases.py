@@ -56,7 +56,8 @@ GEOMETRIES = {
 
 def sizes(g: Geometry) -> dict[str, int]:
     names = ("height", "width", "channels", "top", "left", "out_height", "out_width", "filters")
-    return {**{name: g.sizes[name] for name in names}, "kernel": g.spec.kernel[0], "used_channels": g.shape[0]}
+    return {**{name: g.sizes[name] for name in names}, "kernel": g.spec.kernel[0],
+            "used_channels": g.shape[0], "used_filters": g.spec.filters}  # fmt: skip
 
 
 def within(g: Geometry, result: int, scale: np.ndarray) -> np.ndarray:
@@ -64,12 +65,12 @@ def within(g: Geometry, result: int, scale: np.ndarray) -> np.ndarray:
 
 
 def transformed(weight: np.ndarray, stored_inputs: int) -> np.ndarray:
-    """G w Gᵀ of (O, I, r, r) in float64, stored (n², panels of (I, 32))."""
+    """G w Gᵀ of (O, I, r, r) in float64: n² panels of (I, 32), SKEW floats that nobody touches after each."""
     matrix = KERNEL_MATRIX[weight.shape[2]]
     values = matrix @ weight.astype(np.float64) @ matrix.T
     n = len(matrix)
     parts = [in_panels(values[:, :, i : i + 1, j : j + 1], stored_inputs) for i in range(n) for j in range(n)]
-    return np.concatenate(parts)
+    return np.concatenate([np.append(part, np.full(SKEW, np.nan)) for part in parts])
 
 
 def weights(outputs: int, inputs: int, kernel: int, *, turn: bool = False) -> Case:
@@ -139,8 +140,10 @@ def backward(
     images: int = 2,
     bias: bool = True,
     moments: bool = False,
+    few: bool = False,
 ) -> Case:
-    """dy: how it is given, see conv_cases.gradient_given. moments: of dx, see conv_cases.moments_wanted."""
+    """dy: how it is given, see conv_cases.gradient_given. moments: of dx, see conv_cases.moments_wanted. few: tiles, so
+    that dU is made in parts."""
     x, given = normalised(g, affine)
     weight, s = tensors(g)[1].astype(np.float64), sizes(g)
     gradient, extra = gradient_given(tensors(g)[2], dy)
@@ -165,15 +168,15 @@ def backward(
         made["moments"] = Out(g.images * 2 * s["channels"])
     frequencies = (s["kernel"] + 3) ** 2
     tiles = images * -(-s["out_height"] // 4) * -(-s["out_width"] // 4)
+    scratch = 2 * max(s["channels"], s["filters"]) + (frequencies * (32 * COLUMNS + SKEW) if few else 0)
     swapped = transformed(weight.transpose(1, 0, 2, 3), s["filters"]).astype(np.float32)
     args = {
         **given, **extra, **made, "turned": swapped if dx else None, "mask": stored(gates) if mask else None,
         "dweight": Out(expected.size), "dbias": Out(s["filters"]) if bias else None, "sums": Out(s["filters"]),
         "dx": Out(g.images * stored(x)[0].size) if dx else None,
         "v": Out(frequencies * (tiles * s["channels"] + SKEW)), "m": Out(frequencies * (tiles * s["filters"] + SKEW)),
-        "du": Out(frequencies * s["channels"] * s["filters"]),
-        "scratch": Out(2 * max(s["channels"], s["filters"]), per_thread=True), **s, "images": images,
-        "used_filters": g.spec.filters,
+        "du": None if few else Out(frequencies * (s["channels"] * s["filters"] + SKEW)),
+        "scratch": Out(scratch, per_thread=True), **s, "images": images,
     }  # fmt: skip
     return Case("winograd_backward", args, want, g.batch)
 
@@ -183,6 +186,7 @@ for name, geometry in GEOMETRIES.items():
     register("winograd_forward", f"{name}_affine_relu", lambda g=geometry: forward(g, affine="relu", bias=False))
     register("winograd_backward", name, lambda g=geometry: backward(g))
     register("winograd_backward", f"{name}_norm_relu", lambda g=geometry: backward(g, dy="norm_relu", affine="relu"))
+    register("winograd_backward", f"{name}_few", lambda g=geometry: backward(g, images=g.batch, few=True))
 for name in ("one_tile", "partial_tiles", "panel_and_a_half", "batch_prefix", "five_one_tile", "five_partial_tiles"):
     geometry = GEOMETRIES[name]
     register("winograd_forward", f"{name}_relu", lambda g=geometry: forward(g, relu=True))

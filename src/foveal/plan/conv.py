@@ -15,6 +15,7 @@ from foveal.layers.base import Shape
 from foveal.params import Storage
 from foveal.plan.lower import Backward, lowers, new_value, plain
 from foveal.plan.native import (
+    SKEW,
     aligned,
     bias_backward,
     bordered,
@@ -34,8 +35,9 @@ BAND_FLOATS = 1 << 17  # of a convolution's scratch rows: half a megabyte, to st
 TILE = 4  # Winograd's outputs, on each axis
 BLOCK = 28  # tiles of a Winograd forward step's work item
 SUPERBLOCK = 256  # tiles that a Winograd backward step takes at a time, at least; more of them
+FEW_TILES = 16  # of a batch, of which dU is made in parts and not kept
+MADE_INPUTS = 32  # of such a part: winograd.inl.h
 CHANNELS = 128  # where input and output have fewer channels than these, so that each time is worth its barriers
-SKEW = 16  # winograd.inl.h
 COLUMNS = 32  # of a panel
 GRADIENT_FLOATS = 1 << 15  # of a first layer's outputs whose gradient is finished at a time: 128 KB
 POINTWISE_WEIGHTS = 1 << 17  # of a 1×1 convolution, at most, for its backward pass to be one step: half a megabyte
@@ -221,8 +223,9 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
     geometry = {
         "height": x.height, "width": x.width, "channels": x.stored, "used_channels": x.channels, "kernel": kernel,
         "top": top, "left": left, "out_height": y.height, "out_width": y.width, "filters": y.stored,
+        "used_filters": y.channels,
     }  # fmt: skip
-    sizes = frequencies * x.stored * y.stored
+    sizes = frequencies * (x.stored * y.stored + SKEW)
     u = b.prepared(
         "winograd_weights", "u", sizes, weight=conv.weight, inputs=x.stored, outputs=y.stored, kernel=kernel, turned=0
     )
@@ -239,6 +242,8 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
         given = conv.gradient(gradient, b)
         tiles = -(-y.height // TILE) * -(-y.width // TILE)
         images = min(b.batch, max(1, SUPERBLOCK * max(1, CHANNELS // (x.stored + y.stored)) // tiles))
+        few, scratch = b.batch * tiles <= FEW_TILES, 2 * max(x.stored, y.stored)
+        scratch += frequencies * (MADE_INPUTS * COLUMNS + SKEW) if few else 0
         dx, into = onward(x, b)
         turned = None
         if dx:
@@ -252,9 +257,9 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
             dweight=b.gradient_of(conv.weight), **with_bias(conv.bias, y, b),
             v=b.buffer("v", constant=frequencies * (images * tiles * x.stored + SKEW)),
             m=b.buffer("m", constant=frequencies * (images * tiles * y.stored + SKEW)),
-            du=b.buffer("du", constant=sizes),
-            scratch=b.buffer("scratch", constant=2 * max(x.stored, y.stored) * b.threads), **geometry,
-            used_filters=y.channels, images=images,
+            du=None if few else b.buffer("du", constant=sizes),
+            scratch=b.buffer("scratch", constant=scratch * b.threads), **geometry,
+            images=images,
         )  # fmt: skip
         return dx
 
@@ -321,7 +326,8 @@ def _implicit_forward(conv: Conv, x: Value, pads: tuple[int, int, int, int], b: 
     }  # fmt: skip
     b.emit(
         "conv2d_forward", conv.flops, x=x.buffer, weight=conv.weight, bias=conv.bias, y=y.buffer, code=None, **geometry,
-        relu=conv.relu, scratch=b.buffer("scratch", constant=scratch * b.threads), band=band, scratch_floats=scratch,
+        used_channels=x.channels // conv.storage.panels, relu=conv.relu,
+        scratch=b.buffer("scratch", constant=scratch * b.threads), band=band, scratch_floats=scratch,
     )  # fmt: skip
     return geometry
 
@@ -362,6 +368,7 @@ def _lower_implicit(conv: Conv, b: Builder) -> Backward:
         b.emit(
             "conv2d_backward_data", conv.flops, dy=dy, turned=turned, mask=x.buffer if x.rectified else None, dx=dx,
             scratch=b.buffer("scratch", constant=scratch * b.threads), band=band, scratch_floats=scratch, **geometry,
+            used_filters=y.channels // blocks,
         )  # fmt: skip
         return Gradient(dx, masked=x.rectified)
 

@@ -22,6 +22,8 @@ from foveal.plan.storage import panels, spread
 from foveal.shapes import padded_channels
 
 ROWS, BLOCK = 112, 256  # of the scratch rows of a product, and of those of its weights' gradient: dense.inl.h
+CACHE_WAY = 1024  # floats: rows that are a multiple of so many lie SKEW more apart in scratch, dense.inl.h
+SKEW = 16  # floats between matrices or rows that would share a few cache sets: tile.inl.h
 CODES = 256  # positions in a window of max pooling that a byte can tell apart
 
 
@@ -120,12 +122,14 @@ def matrix_layer(
     """A dense layer, or a 1×1 convolution: the same product, over every pixel."""
     sizes = {"rows": x.pixels, "inputs": x.stored, "units": y.stored}
 
-    def scratch(rows: int, needed: bool) -> Buffer | None:
-        return b.buffer("scratch", constant=rows * b.threads) if needed else None
+    def scratch(depth: int, made: bool) -> Buffer | None:
+        """Of the rows of a product: those that are made, or moved apart where they share cache sets."""
+        row = depth + SKEW if depth % CACHE_WAY == 0 else depth
+        return b.buffer("scratch", constant=ROWS * row * b.threads) if made or row > depth else None
 
     b.emit(
         "dense_forward", flops, **reading(x), weight=weight, bias=bias, y=y.buffer,
-        scratch=scratch(ROWS * x.stored, x.norm is not None), **sizes, relu=relu,
+        scratch=scratch(x.stored, x.norm is not None), **sizes, relu=relu,
     )  # fmt: skip
 
     def backward(gradient: Gradient) -> Gradient | None:
@@ -139,7 +143,7 @@ def matrix_layer(
         turned, dx = turned_weights(weight, x, y, b), b.buffer("dx", x.floats)
         b.emit(
             "dense_backward_data", flops, **given, turned=turned, mask=x.buffer if x.rectified else None, dx=dx,
-            scratch=scratch(ROWS * y.stored, finishes), **sizes,
+            scratch=scratch(y.stored, finishes), **sizes,
         )  # fmt: skip
         return Gradient(dx, masked=x.rectified)
 
