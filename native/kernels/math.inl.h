@@ -4,7 +4,6 @@ namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {
 
-FOVEAL_INLINE Reg minimum(Reg a, Reg b) { return b < a ? b : a; }  // a where a is no number
 FOVEAL_INLINE Reg magnitude(Reg x) { return (Reg)((WordReg)x & 0x7FFFFFFF); }
 FOVEAL_INLINE Reg unless_nan(Reg x, Reg y) { return x == x ? y : x; }  // one NaN for all processors: the one given
 

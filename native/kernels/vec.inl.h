@@ -36,22 +36,30 @@ typedef uint8_t ByteReg __attribute__((vector_size(LANES), aligned(1)));
 
 FOVEAL_INLINE Reg load(const float* p) { return *reinterpret_cast<const RegUnaligned*>(p); }
 FOVEAL_INLINE void store(float* p, Reg v) { *reinterpret_cast<RegUnaligned*>(p) = v; }
-FOVEAL_INLINE Reg maximum(Reg a, Reg b) { return b > a ? b : a; }  // a where a is no number: a NaN must show
 
 // broadcast: x in every lane (not `Reg{} + x`, which costs an addition: -0.0 + 0.0 is 0.0).  fma: a * b + c.
+// maximum: b > a ? b : a, minimum: b < a ? b : a, which are a where either is no number: a NaN in a must show.
 #if defined(__AVX512F__)
+FOVEAL_INLINE Reg maximum(Reg a, Reg b) { return (Reg)_mm512_max_ps((__m512)b, (__m512)a); }
+FOVEAL_INLINE Reg minimum(Reg a, Reg b) { return (Reg)_mm512_min_ps((__m512)b, (__m512)a); }
 FOVEAL_INLINE Reg broadcast(float x) { return (Reg)_mm512_set1_ps(x); }
 FOVEAL_INLINE Reg fma(Reg a, Reg b, Reg c) { return (Reg)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 FOVEAL_INLINE Reg root(Reg a) { return (Reg)_mm512_sqrt_ps((__m512)a); }
 #elif defined(__AVX2__)
+FOVEAL_INLINE Reg maximum(Reg a, Reg b) { return (Reg)_mm256_max_ps((__m256)b, (__m256)a); }
+FOVEAL_INLINE Reg minimum(Reg a, Reg b) { return (Reg)_mm256_min_ps((__m256)b, (__m256)a); }
 FOVEAL_INLINE Reg broadcast(float x) { return (Reg)_mm256_set1_ps(x); }
 FOVEAL_INLINE Reg fma(Reg a, Reg b, Reg c) { return (Reg)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 FOVEAL_INLINE Reg root(Reg a) { return (Reg)_mm256_sqrt_ps((__m256)a); }
 #elif defined(__aarch64__)
+FOVEAL_INLINE Reg maximum(Reg a, Reg b) { return b > a ? b : a; }
+FOVEAL_INLINE Reg minimum(Reg a, Reg b) { return b < a ? b : a; }
 FOVEAL_INLINE Reg broadcast(float x) { return (Reg)vdupq_n_f32(x); }
 FOVEAL_INLINE Reg fma(Reg a, Reg b, Reg c) { return (Reg)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 FOVEAL_INLINE Reg root(Reg a) { return (Reg)vsqrtq_f32((float32x4_t)a); }
 #else
+FOVEAL_INLINE Reg maximum(Reg a, Reg b) { return b > a ? b : a; }
+FOVEAL_INLINE Reg minimum(Reg a, Reg b) { return b < a ? b : a; }
 FOVEAL_INLINE Reg broadcast(float x) { return Reg{x, x, x, x}; }
 FOVEAL_INLINE Reg fma(Reg a, Reg b, Reg c) { return a * b + c; }
 FOVEAL_INLINE Reg root(Reg a) {
