@@ -8,11 +8,9 @@ constexpr int64_t DEPTH_BLOCK = 512;      // of the reduction: a block of a pane
 constexpr int64_t BATCH_BLOCK = 256;      // rows of a weight gradient's block
 constexpr int64_t POINTWISE_BLOCK = 128;  // pixels of a 1×1 convolution's backward pass that are taken at a time
 
-// Rows a multiple of 4 KB apart lie in one set of the first-level cache, which has 8 or 12 places: where a tile reads
-// more of them side by side, they are moved apart.
-constexpr bool ROWS_FILL_SET = TILE_ROWS > 8;
-// Floats from one row of scratch to the next.
-FOVEAL_INLINE int64_t scratch_row(int64_t depth) { return depth % 1024 == 0 ? depth + SKEW : depth; }
+// Floats from one row of scratch to the next. Rows a multiple of 4 KB apart lie in one set of the first-level cache,
+// which has 8 or 12 places: where a tile reads more of them side by side, they are moved apart.
+FOVEAL_INLINE int64_t scratch_row(int64_t depth) { return TILE_ROWS > 8 && depth % 1024 == 0 ? depth + SKEW : depth; }
 
 // y (rows, columns) = x (rows, depth) * panels, with the epilogue of `tc` (its data, row and resume are set here).
 // made, or nullptr: made(m, count, thread) makes rows m … m + count of x, each in a scratch_row.
@@ -74,12 +72,12 @@ void matrix_product(const Run& run, const float* x, const Made& made, const floa
 void dense_forward(const dense_forward_args& a, const Run& run) {
   const TileC epilogue{nullptr, 0, a.bias, false, a.relu != 0, nullptr};
   const int64_t rows = run.batch * a.rows;
-  if (a.affine == nullptr && !(ROWS_FILL_SET && a.scratch != nullptr)) {
+  const int64_t row = scratch_row(a.inputs);
+  if (a.affine == nullptr && row == a.inputs) {
     matrix_product(run, a.x, nullptr, a.weight, rows, a.inputs, a.units, a.y, epilogue);
     return;
   }
   const auto made = [&](int64_t m, int64_t count, int thread) {
-    const int64_t row = scratch_row(a.inputs);
     float* const scratch = a.scratch + thread * ROW_CHUNK * row;
     return normalised_rows(a.x + m * a.inputs, a.affine, a.rectify, count, a.inputs, scratch, row);
   };
@@ -89,12 +87,12 @@ void dense_forward(const dense_forward_args& a, const Run& run) {
 void dense_backward_data(const dense_backward_data_args& a, const Run& run) {
   const TileC epilogue{nullptr, 0, nullptr, false, false, a.mask};
   const int64_t rows = run.batch * a.rows;
-  if (a.y == nullptr && !(ROWS_FILL_SET && a.scratch != nullptr)) {
+  const int64_t row = scratch_row(a.units);
+  if (a.y == nullptr && row == a.units) {
     matrix_product(run, a.dy, nullptr, a.turned, rows, a.units, a.inputs, a.dx, epilogue);
     return;
   }
   const auto made = [&](int64_t m, int64_t count, int thread) {
-    const int64_t row = scratch_row(a.units);
     return finished_rows(a, a.units, m, count, a.scratch + thread * ROW_CHUNK * row, row);
   };
   matrix_product(run, nullptr, made, a.turned, rows, a.units, a.inputs, a.dx, epilogue);

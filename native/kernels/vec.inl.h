@@ -52,20 +52,20 @@ FOVEAL_INLINE Reg broadcast(float x) { return (Reg)_mm256_set1_ps(x); }
 FOVEAL_INLINE Reg fma(Reg a, Reg b, Reg c) { return (Reg)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 FOVEAL_INLINE Reg root(Reg a) { return (Reg)_mm256_sqrt_ps((__m256)a); }
 #elif defined(__aarch64__)
-FOVEAL_INLINE Reg maximum(Reg a, Reg b) { return b > a ? b : a; }
-FOVEAL_INLINE Reg minimum(Reg a, Reg b) { return b < a ? b : a; }
 FOVEAL_INLINE Reg broadcast(float x) { return (Reg)vdupq_n_f32(x); }
 FOVEAL_INLINE Reg fma(Reg a, Reg b, Reg c) { return (Reg)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 FOVEAL_INLINE Reg root(Reg a) { return (Reg)vsqrtq_f32((float32x4_t)a); }
 #else
-FOVEAL_INLINE Reg maximum(Reg a, Reg b) { return b > a ? b : a; }
-FOVEAL_INLINE Reg minimum(Reg a, Reg b) { return b < a ? b : a; }
 FOVEAL_INLINE Reg broadcast(float x) { return Reg{x, x, x, x}; }
 FOVEAL_INLINE Reg fma(Reg a, Reg b, Reg c) { return a * b + c; }
 FOVEAL_INLINE Reg root(Reg a) {
   for (int i = 0; i < LANES; ++i) a[i] = __builtin_sqrtf(a[i]);
   return a;
 }
+#endif
+#if !defined(__AVX2__)
+FOVEAL_INLINE Reg maximum(Reg a, Reg b) { return b > a ? b : a; }
+FOVEAL_INLINE Reg minimum(Reg a, Reg b) { return b < a ? b : a; }
 #endif
 #if defined(__FMA__) || defined(__aarch64__)
 FOVEAL_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }

@@ -419,34 +419,21 @@ FOVEAL_INLINE void gather_gradient(const TileGrid& g, const float* v, int64_t st
   }
 }
 
-constexpr int64_t MADE_INPUTS = 32;  // of a panel, whose part of dU is made at a time
+constexpr int64_t GATHERED = 32;  // inputs of a panel that a work item gathers
 
-// dU, n² panels of (I, O) → dweight panels (taps, I, O); zeros for inputs that are padding. Where there is no room for
-// dU (few tiles would make much of it), its parts are made here, of V and M, and stay in cache.
-template <class F>
-void gather_weights(const winograd_backward_args& a, const TileGrid& g, int64_t tiles, int64_t v_step, int64_t m_step,
-                    float* scratch, int64_t scratch_step, const Run& run) {
+// dU → dweight panels (taps, I, O); zeros for inputs that are padding. of_du(panel, first, used, thread): dU of `used`
+// inputs from `first` on, in the panel that begins with that filter; `step` floats lie from one frequency to the next.
+template <class F, class Part>
+void gather_weights(const TileGrid& g, float* dweight, int64_t step, const Run& run, const Part& of_du) {
   constexpr int N = F::SIZE, R = F::TAPS;
   const int64_t panels = ceil_div(g.filters, PANEL);
-  each(run, panels * ceil_div(g.channels, MADE_INPUTS), [&](int64_t item, int thread) {
+  each(run, panels * ceil_div(g.channels, GATHERED), [&](int64_t item, int thread) {
     const int64_t panel = item % panels * PANEL, width = least(PANEL, g.filters - panel);
-    const int64_t first = item / panels * MADE_INPUTS, count = least(MADE_INPUTS, g.channels - first);
+    const int64_t first = item / panels * GATHERED, count = least(GATHERED, g.channels - first);
     const int64_t used = most(0, least(count, g.used_channels - first));
-    const bool makes = a.du == nullptr;
-    float* const made = scratch + thread * scratch_step;
-    const float* const du = makes ? made : a.du + panel * g.channels + first * width;
-    const int64_t step = makes ? weights_step(MADE_INPUTS, PANEL) : weights_step(g.channels, g.filters);
-    if (makes) {
-      for (int q = 0; q < N * N; ++q) {
-        for (int64_t n = 0; n < width; n += TILE_COLUMNS) {
-          tile_rows({a.v + q * v_step + first, 1, g.channels, 0}, {a.m + q * m_step + panel + n, g.filters, 0},
-                    {1, tiles}, {made + q * step + n, width, nullptr, false, false, nullptr}, used,
-                    tile_columns(n, width));
-        }
-      }
-    }
+    const float* const du = of_du(panel, first, used, thread);
     for (int64_t input = 0; input < count; ++input) {
-      float* const dw = a.dweight + R * R * g.channels * panel + (first + input) * width;
+      float* const dw = dweight + R * R * g.channels * panel + (first + input) * width;
       if (input >= used) {
         for (int tap = 0; tap < R * R; ++tap) zero_floats(dw + tap * g.channels * width, width);
         continue;
@@ -468,9 +455,9 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
   const TileGrid g = tile_grid<F>(a);
   const int64_t most_tiles = a.images * g.per_image;
   const int64_t v_step = most_tiles * g.channels + SKEW, m_step = most_tiles * g.filters + SKEW;
-  const int64_t wide = most(g.channels, g.filters);
-  const int64_t of_du = a.du == nullptr ? FREQUENCIES * weights_step(MADE_INPUTS, PANEL) : 0;
-  const int64_t scratch_step = 2 * wide + of_du;
+  const int64_t wide = most(g.channels, g.filters), weights = weights_step(g.channels, g.filters);
+  const int64_t part_step = weights_step(GATHERED, PANEL);
+  const int64_t scratch_step = 2 * wide + (a.du == nullptr ? FREQUENCIES * part_step : 0);
   for (int64_t image = 0; image < run.batch; image += a.images) {
     const int64_t images = least(a.images, run.batch - image), tiles = images * g.per_image;
     const int64_t first = image * g.per_image;
@@ -482,8 +469,21 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
         transform_gradient<F>(g, a, zeros, first + t, a.m + t * g.filters, m_step);
       }
     });
-    if (a.du == nullptr) gather_weights<F>(a, g, tiles, v_step, m_step, a.scratch + 2 * wide, scratch_step, run);
-    const int64_t weights = weights_step(g.channels, g.filters);
+    if (a.du == nullptr) {  // of few tiles dU would be large beside V and M: its parts are made, and stay in cache
+      const auto made = [&](int64_t panel, int64_t from, int64_t used, int thread) {
+        float* const part = a.scratch + thread * scratch_step + 2 * wide;
+        const int64_t width = least(PANEL, g.filters - panel);
+        for (int q = 0; q < FREQUENCIES; ++q) {
+          for (int64_t n = 0; n < width; n += TILE_COLUMNS) {
+            tile_rows({a.v + q * v_step + from, 1, g.channels, 0}, {a.m + q * m_step + panel + n, g.filters, 0},
+                      {1, tiles}, {part + q * part_step + n, width, nullptr, false, false, nullptr}, used,
+                      tile_columns(n, width));
+          }
+        }
+        return part;
+      };
+      gather_weights<F>(g, a.dweight, part_step, run, made);
+    }
     each(run, FREQUENCIES, [&](int64_t q, int) {
       float *const v = a.v + q * v_step, *const m = a.m + q * m_step;
       float* const du = a.du == nullptr ? nullptr : a.du + q * weights;
@@ -523,7 +523,10 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
                     a.moments + (image + i) * 2 * g.channels);
     });
   }
-  if (a.du != nullptr) gather_weights<F>(a, g, 0, v_step, m_step, a.scratch, scratch_step, run);
+  if (a.du == nullptr) return;
+  gather_weights<F>(g, a.dweight, weights, run, [&](int64_t panel, int64_t from, int64_t, int) {
+    return a.du + panel * g.channels + from * least(PANEL, g.filters - panel);
+  });
 }
 
 void winograd_weights(const winograd_weights_args& a, const Run& run) {
