@@ -9,6 +9,7 @@
 #include "tile.inl.h"
 #include "norm.inl.h"
 #include "pool.inl.h"
+#include "filtering.inl.h"
 // clang-format on
 #include "activation.inl.h"
 #include "batch.inl.h"
