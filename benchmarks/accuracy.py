@@ -90,9 +90,13 @@ def train_torch(settings: TrainSettings, data: Dataset) -> float:
     net.eval()
     assert data.test is not None
     pixels, labels = images(data.test)
+
+    def scores(x: Any) -> Any:
+        return net(x) + net(x.flip(3)) if settings.tta == "flip" else net(x)
+
     with torch.inference_mode():
         right = sum(
-            int((net(x.float() * scale + shift).argmax(1) == y).sum())
+            int((scores(x.float() * scale + shift).argmax(1) == y).sum())
             for x, y in zip(pixels.split(256), labels.split(256), strict=True)
         )
     return right / len(labels)

@@ -94,6 +94,7 @@ COMMANDS = [
     ),
     usage("a limit of nothing", "foveal train digits --max-norm 0", "--max-norm must be above 0"),
     usage("a limit below nothing", "foveal train digits --clip-norm -1", "--clip-norm must be above 0"),
+    usage("views that there are not", "foveal train digits --tta five-crop", "must be one of none, flip, not"),
     usage("labels that say nothing", "foveal train digits --label-smoothing 1", "must be at least 0 and below 1"),
     usage("weights of no kind", "foveal train digits --class-weight inverse", "must be one of none, balanced"),
     usage("a change that is misspelt", "foveal train digits --augment standard,cutuot", "did you mean cutout?"),

@@ -41,6 +41,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"clip_norm": 0}, "--clip-norm must be above 0"),
     ({"max_norm": 0.0}, "--max-norm must be above 0"),
     ({"max_norm": math.inf}, "--max-norm must be a number above 0"),
+    ({"tta": "shift"}, "--tta must be one of none, flip, not 'shift'"),
     ({"label_smoothing": 1.0}, "--label-smoothing must be at least 0 and below 1, not 1"),
     ({"label_smoothing": -0.1}, "--label-smoothing must be at least 0 and below 1, not -0.1"),
     ({"class_weight": "balance"}, "not 'balance'; did you mean balanced?"),

@@ -52,6 +52,7 @@ _MEANINGS: Final = {
     "--patience": "--early-stopping --early-stop --early-stopping-patience --es-patience",
     "--augment": "--aug --data-augmentation --augmentation --augmentations --transforms --transform --fliplr --hflip "
     "--auto-augment --aa --item-tfms --batch-tfms --augmenter --train-transforms",
+    "--tta": "--test-time-augmentation --test-time-aug --ttaug",
     "--width": "--width-multiplier --width-mult --width-factor --wide",
     "--init-from": "--weights --initial-checkpoint --finetune --fine-tune --finetune-from --from-checkpoint "
     "--load-weights --init-weights --transfer --init",
@@ -134,7 +135,6 @@ ABSENT: Final = {
         "--schedule has its own course; foveal train --help lists them",
     "--beta1 --beta2 --betas --opt-betas --adam-beta1 --adam-beta2 --eps --opt-eps --adam-epsilon --amsgrad --rho":
         "from Python an optimizer takes it: foveal.fit(..., optimizer=foveal.Adam(beta1=0.9))",
-    "--tta --test-time-augmentation": "an image is judged once, as it is",
     "--cache --cache-images --no-cache --cache-ram --cache-dir --in-memory":
         "decoded images are always cached; foveal info shows where",
     "--evaluate --eval --validate --eval-only --test-only --predict":

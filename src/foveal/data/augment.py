@@ -40,6 +40,9 @@ AUGMENTS: Final = {
     "cutout": Augment(cutout=True),
 }
 
+# Test-time augmentation, foveal/run/views.py: an image as it is, or the mean with its mirror image.
+TTA: Final = ("none", "flip")
+
 
 def parse_augment(text: str) -> Augment:
     """ "none", "flip", "shift", "standard" (flip and shift), "cutout", or several with commas between → Augment.

@@ -199,15 +199,21 @@ class Plan:
             self._gather(source, index, moves)
             return self._update(source.training, len(index), lr, epoch, step)
 
-    def evaluate_on(self, source: Source, index: NDArray[np.int64] | None = None) -> EvaluationResult:
-        """Loss and logits of the images at `index` (all when None), with running statistics and without dropout."""
+    def evaluate_on(
+        self, source: Source, index: NDArray[np.int64] | None = None, *, mirrored: bool = False
+    ) -> EvaluationResult:
+        """Loss and logits of the images at `index` (all when None), with running statistics and without dropout.
+
+        mirrored: of the images flipped left and right.
+        """
         index = np.arange(len(source.pixels)) if index is None else index
         losses, logits = np.empty(len(index), np.float32), np.empty((len(index), self.classes), np.float32)
-        still = np.zeros((self.batch_size, len(MOVE)), np.int32)
+        moves = np.zeros((self.batch_size, len(MOVE)), np.int32)
+        moves[:, MOVE.index("flip")] = mirrored
         for start in range(0, len(index), self.batch_size):
             part = index[start : start + self.batch_size]
             with self._use():
-                self._gather(source, part, still[: len(part)])
+                self._gather(source, part, moves[: len(part)])
                 self._infer(source.inference, len(part))
                 logits[start : start + len(part)] = self._read_logits(len(part))
                 losses[start : start + len(part)] = self._memory.array(self._io.losses)[: len(part)]

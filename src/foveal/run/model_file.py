@@ -13,7 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.checks import choice
 from foveal.data import Preprocess
+from foveal.data.augment import TTA
 from foveal.errors import FovealError, RunError
 from foveal.layers import Sequential
 from foveal.layers.base import from_json, to_json
@@ -27,12 +29,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network: spec, preparation of images, class names, weights by name."""
+    """A trained network: spec, preparation of images, class names, weights by name, and by which views of an image it
+    is used (see `foveal.run.views`)."""
 
     net: Sequential
     preprocess: Preprocess
     class_names: tuple[str, ...]
     weights: Mapping[str, Floats]
+    tta: str = "none"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -71,6 +75,8 @@ def pack_model(model: Model) -> bytes:
         "preprocess": model.preprocess.to_json(),
         "class_names": list(model.class_names),
     }
+    if model.tta != "none":
+        record["tta"] = model.tta
     return pack("model", {**model.weights, **counters}, record)
 
 
@@ -89,7 +95,8 @@ def _model(record: Mapping[str, Any], weights: Mapping[str, Floats]) -> Model:
     net = from_json(record["spec"])
     if not isinstance(net, Sequential):
         raise RunError("its spec is not a Sequential")
-    model = Model(net, Preprocess.from_json(record["preprocess"]), tuple(record["class_names"]), weights)
+    tta = choice(record.get("tta", "none"), "tta", TTA)
+    model = Model(net, Preprocess.from_json(record["preprocess"]), tuple(record["class_names"]), weights, tta)
     if net.out_shape(model.input_shape) != (len(model.class_names),):
         raise RunError("its network does not end in one score for each class")
     return model

@@ -17,7 +17,8 @@ from foveal.plan import EvaluationResult, Plan
 from foveal.run.checkpoint import EpochRow, Progress, read_checkpoint
 from foveal.run.folder import RunFolder
 from foveal.run.model_file import Model, read_model
-from foveal.run.prediction import Picture, Prediction, Unread, cannot_be_read, decoded, softmax
+from foveal.run.prediction import Picture, Prediction, Unread, cannot_be_read, decoded
+from foveal.run.views import judge, softmax
 
 _AT_ONCE: Final = 1024  # images that `predict` holds in memory
 
@@ -149,7 +150,8 @@ class Run:
         shape = preprocess.height, preprocess.width, preprocess.channels
         if pixels.shape[1:] != shape:
             raise DataError(f"the model takes images of (H, W, C) {shape}, not {pixels.shape[1:]}")
-        return self.plan.evaluate_on(self.plan.attach(pixels, labels, preprocess.scale, preprocess.shift))
+        source = self.plan.attach(pixels, labels, preprocess.scale, preprocess.shift)
+        return judge(self.plan, source, self.model.tta)
 
     def _prediction(self, picture: Picture, logits: Sequence[float], top: int) -> Prediction:
         probabilities = softmax(logits)

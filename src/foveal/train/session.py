@@ -14,6 +14,7 @@ from foveal.layers import Sequential
 from foveal.optim import Optimizer, Schedule
 from foveal.plan import BatchResult, Plan
 from foveal.run.model_file import Model, image_shape, pack_model, weights_of
+from foveal.run.views import judge
 from foveal.train.balance import balanced_weights
 from foveal.train.initial import Initial, start_from
 from foveal.train.settings import TrainSettings
@@ -146,17 +147,19 @@ class Session:
         return self.plan.train_on(self._train, index, moved, rate, epoch=epoch, step=step)
 
     def validate(self, index: NDArray[np.int64] | None = None) -> Validation | None:
-        """Loss and accuracy over the validation images, those at `index` or all; None without any."""
-        if (found := self.answers(index)) is None:
+        """Loss and accuracy over the validation images, those at `index` or all, by the views that the model will be
+        used with; None without any."""
+        if (found := self.answers(index, self.settings.tta)) is None:
             return None
         correct = int(np.count_nonzero(found.logits.argmax(axis=1) == found.labels))
         return Validation(found.loss, correct / len(found.labels))
 
-    def answers(self, index: NDArray[np.int64] | None = None) -> Answers | None:
-        """What the network makes of the validation images, those at `index` or all; None without any."""
+    def answers(self, index: NDArray[np.int64] | None = None, tta: str = "none") -> Answers | None:
+        """What the network makes of the validation images, those at `index` or all; None without any. tta: by which
+        views of them, see `judge`."""
         if self._validation is None:
             return None
-        result = self.plan.evaluate_on(self._validation, index)
+        result = judge(self.plan, self._validation, tta, index)
         labels = self._validation.labels
         return Answers(result.loss, result.logits, labels if index is None else labels[index])
 
@@ -173,4 +176,4 @@ class Session:
             if not np.isfinite(value).all():
                 raise DivergedError(f"{name} is no longer finite; {self.advice}")
         data = self.data
-        return pack_model(Model(self.plan.net, data.preprocess, data.class_names, weights))
+        return pack_model(Model(self.plan.net, data.preprocess, data.class_names, weights, self.settings.tta))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
 from foveal.checks import LARGEST, SMALLEST, integer, real, switch
-from foveal.data.augment import AUGMENTS, parse_augment
+from foveal.data.augment import AUGMENTS, TTA, parse_augment
 from foveal.data.groups import pattern_of
 from foveal.errors import UsageError
 from foveal.models import MODELS, Choice, settings_of
@@ -102,6 +102,10 @@ class TrainSettings:
         "random changes to the training images, several with commas between; standard is flip and shift",
         AUGMENTS,
     )
+    tta: str = _setting(
+        "none", "views by which images are judged in validation, test and use; flip: by the mean with the mirror image",
+        TTA,
+    )  # fmt: skip
     validation: float | None = _setting(
         None,
         f"part of the training images held back to choose by ({DEFAULT_VALIDATION:g}; 0: none)",
@@ -294,6 +298,7 @@ class Options(TypedDict, total=False):
     batch_size: int
     size: int
     augment: str
+    tta: str
     validation: float | None
     fraction: float | None
     group_by: str | None
