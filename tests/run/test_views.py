@@ -7,7 +7,7 @@ import pytest
 
 import foveal
 from foveal.data import Images, Preprocess
-from foveal.errors import RunError
+from foveal.errors import RunError, UsageError
 from foveal.layers import SoftmaxCrossEntropy
 from foveal.layers.base import to_json
 from foveal.models import lenet
@@ -73,6 +73,14 @@ def test_a_model_is_used_as_it_says(tmp_path: Path) -> None:
     assert once.predict(PIXELS) != once.predict(mirrored)
     evaluations = [run.evaluate(images).loss for run in (once, both)]
     assert evaluations[0] != evaluations[1]
+
+
+def test_other_views_for_once(tmp_path: Path) -> None:
+    once, both = run_of("none", tmp_path), run_of("flip", tmp_path)
+    for run, other, tta in ((once, both, "flip"), (both, once, "none")):
+        assert foveal.load_run(run.path, tta=tta).predict(PIXELS) == other.predict(PIXELS)
+    with pytest.raises(UsageError, match="--tta must be none or flip, not 'shift'"):
+        foveal.load_run(once.path, tta="shift")
 
 
 def test_the_file_keeps_it(tmp_path: Path) -> None:

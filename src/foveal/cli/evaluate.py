@@ -5,7 +5,7 @@ from typing import Any, Final
 import click
 
 from foveal.cli.opened import open_run
-from foveal.cli.options import json_option, machine_options
+from foveal.cli.options import json_option, machine_options, tta_option
 from foveal.cli.output import note, percent, print_json, table
 from foveal.cli.own_layers import layers_option
 from foveal.errors import RunError, UsageError
@@ -19,12 +19,14 @@ MISTAKES: Final = 10
 @click.argument("run")
 @click.argument("data", required=False)
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read instead of stopping.")
+@tta_option
 @layers_option
 @machine_options
 @json_option
 def evaluate(
-    run: str, data: str | None, skip_bad: bool, layers: str | None, threads: int | None, isa: str | None, as_json: bool
-) -> None:
+    run: str, data: str | None, skip_bad: bool, tta: str | None, layers: str | None, threads: int | None,
+    isa: str | None, as_json: bool,
+) -> None:  # fmt: skip
     """Judge the model in RUN on DATA: its test part if it has one, else all of it.
 
     Without DATA: the test part of what the model was trained on. RUN is a run folder or a model file. Shown are
@@ -38,7 +40,7 @@ def evaluate(
     """
     from foveal.train.images import held_out_images, images_to_judge
 
-    loaded = open_run(run, layers, threads=threads, isa=isa)
+    loaded = open_run(run, layers, tta=tta, threads=threads, isa=isa)
     if data is None and skip_bad:
         raise UsageError("--skip-bad would change nothing without DATA: the run reads its own images as it did then")
     if data is None:

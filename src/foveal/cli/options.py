@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from foveal.data.augment import TTA
 from foveal.train.settings import TrainSettings, flag
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,6 +19,14 @@ def json_option(function: F) -> F:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
     )(function)
+
+
+def tta_option(function: F) -> F:
+    """The flag --tta of commands that use a model: instead of the views that it was trained for."""
+    return click.option(
+        "--tta", metavar="|".join(TTA), default=None,
+        help="Views by which images are judged; flip: by the mean with the mirror image [as the model was trained].",
+    )(function)  # fmt: skip
 
 
 def machine_options(function: F) -> F:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from foveal.cli.opened import open_run
-from foveal.cli.options import json_option, machine_options
+from foveal.cli.options import json_option, machine_options, tta_option
 from foveal.cli.output import note, percent, print_json, table
 from foveal.cli.own_layers import layers_option
 from foveal.cli.pictures import image_paths
@@ -22,6 +22,7 @@ TOP = 3
 @click.option("--top", type=click.IntRange(1), default=None, metavar="N", help=f"Classes to name [{TOP}].")
 @click.option("--csv", "as_csv", is_flag=True, help="Print path, label and probability as CSV.")
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read instead of stopping.")
+@tta_option
 @layers_option
 @machine_options
 @json_option
@@ -31,6 +32,7 @@ def predict(
     top: int | None,
     as_csv: bool,
     skip_bad: bool,
+    tta: str | None,
     layers: str | None,
     threads: int | None,
     isa: str | None,
@@ -52,7 +54,7 @@ def predict(
         raise UsageError("--csv and --json contradict each other: give one of them")
     if as_csv and top is not None:
         raise UsageError("--top would change nothing with --csv, which has one class a line; --json names several")
-    loaded = open_run(run, layers, threads=threads, isa=isa)
+    loaded = open_run(run, layers, tta=tta, threads=threads, isa=isa)
     predictions, unread = loaded.predict_readable(image_paths(images), top=top or TOP)
     if unread:
         message = cannot_be_read(unread, len(predictions))

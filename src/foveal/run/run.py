@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -9,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.checks import integer
+from foveal.checks import choice, integer
 from foveal.data import Images
+from foveal.data.augment import TTA
 from foveal.errors import DataError, DivergedError, RunError
 from foveal.metrics import Evaluation, evaluate_predictions
 from foveal.plan import EvaluationResult, Plan
@@ -165,12 +167,19 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
-def load_run(path: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Run:
-    """Open a run folder or a model file. Raises RunError, naming it, if there is none or it cannot be used."""
+def load_run(
+    path: str | os.PathLike[str], *, tta: str | None = None, threads: int | None = None, isa: str | None = None
+) -> Run:
+    """Open a run folder or a model file. Raises RunError, naming it, if there is none or it cannot be used.
+
+    tta: the views by which it judges images, "none" or "flip", instead of those that it was trained for.
+    """
     where = Path(path).expanduser()
-    if where.is_file():
-        return Run(read_model(where), where, threads=threads, isa=isa)
-    folder = RunFolder.open(where)
-    if not folder.model.is_file():
-        raise RunError(f"{where} has no {folder.model.name}: no epoch of its training has ended, or it was removed")
-    return Run(read_model(folder.model), folder.model, folder, threads=threads, isa=isa)
+    folder = None if where.is_file() else RunFolder.open(where)
+    file = folder.model if folder else where
+    if not file.is_file():
+        raise RunError(f"{where} has no {file.name}: no epoch of its training has ended, or it was removed")
+    model = read_model(file)
+    if tta is not None:
+        model = replace(model, tta=choice(tta, "--tta", TTA))
+    return Run(model, file, folder, threads=threads, isa=isa)
