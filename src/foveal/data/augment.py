@@ -40,7 +40,7 @@ AUGMENTS: Final = {
     "cutout": Augment(cutout=True),
 }
 
-# Test-time augmentation, foveal/run/views.py: an image as it is, or the mean with its mirror image.
+# Test-time augmentation (`Plan.evaluate_on`): an image as it is, or the mean with its mirror image.
 TTA: Final = ("none", "flip")
 
 

@@ -114,6 +114,7 @@ class Plan:
         self._preparation = self._bind(prepare)
         self._prepared_at = -1  # the number of changes to parameters when it was last run
         self._inference = self._bind(predict)
+        self._losses = self._bind([step for step in predict if step.phase == "loss"])
         self._training = self._bind(training) if training else None
 
     def _lower_training(self, optimizer: Optimizer) -> tuple[list[Step], dict[str, Buffer]]:
@@ -153,7 +154,8 @@ class Plan:
             return self._update(self._training, len(images), lr, epoch, self.updates if step is None else step).loss
 
     def predict(self, x: ArrayLike) -> Floats:
-        """Logits (N, K) of images (N, C, H, W) float32, any N. An image's logits do not depend on its batch."""
+        """Logits (N, K) of images (N, C, H, W) float32, any N. An image's logits do not depend on its batch,
+        unless the isa is "reference"."""
         images = self._checked(x)
         logits = np.empty((len(images), self.classes), np.float32)
         for start in range(0, len(images), self.batch_size):
@@ -200,22 +202,21 @@ class Plan:
             return self._update(source.training, len(index), lr, epoch, step)
 
     def evaluate_on(
-        self, source: Source, index: NDArray[np.int64] | None = None, *, mirrored: bool = False
+        self, source: Source, index: NDArray[np.int64] | None = None, *, tta: str = "none"
     ) -> EvaluationResult:
         """Loss and logits of the images at `index` (all when None), with running statistics and without dropout.
 
-        mirrored: of the images flipped left and right.
+        tta, test-time augmentation: "none"; or "flip": the logits are the mean of an image's and its mirror image's,
+        which stands for the geometric mean of their probabilities, and the losses are those of the mean. Krizhevsky et
+        al. 2012 ("ImageNet Classification with Deep Convolutional Neural Networks", section 4.1) averaged so over five
+        cuttings and their mirror images.
         """
         index = np.arange(len(source.pixels)) if index is None else index
         losses, logits = np.empty(len(index), np.float32), np.empty((len(index), self.classes), np.float32)
-        moves = np.zeros((self.batch_size, len(MOVE)), np.int32)
-        moves[:, MOVE.index("flip")] = mirrored
         for start in range(0, len(index), self.batch_size):
             part = index[start : start + self.batch_size]
             with self._use():
-                self._gather(source, part, moves[: len(part)])
-                self._infer(source.inference, len(part))
-                logits[start : start + len(part)] = self._read_logits(len(part))
+                logits[start : start + len(part)] = self._judge(source, part, tta)
                 losses[start : start + len(part)] = self._memory.array(self._io.losses)[: len(part)]
         total = 0.0
         for loss in losses.tolist():  # one by one, in order: a pairwise sum is NumPy's choice, this order is ours
@@ -334,6 +335,22 @@ class Plan:
             self._preparation.run(self._info(batch))
             self._prepared_at = self.params.changes
         program.run(self._info(batch))
+
+    def _judge(self, source: Source, index: NDArray[np.int64], tta: str) -> Floats:
+        """Logits of a batch of images, whose losses then lie in memory."""
+        views = []
+        for flipped in (0, 1) if tta == "flip" else (0,):
+            moves = np.zeros((len(index), len(MOVE)), np.int32)
+            moves[:, MOVE.index("flip")] = flipped
+            self._gather(source, index, moves)
+            self._infer(source.inference, len(index))
+            views.append(self._read_logits(len(index)))
+        if len(views) == 1:
+            return views[0]
+        mean = (views[0] + views[1]) * np.float32(0.5)
+        store(self._logits, self._memory.array(self._logits.buffer), mean)
+        self._losses.run(self._info(len(index)))
+        return mean
 
     def _update(self, program: BoundProgram, batch: int, lr: float, epoch: int, step: int) -> BatchResult:
         lr = real(lr, "lr", 0, high=LARGEST)

@@ -29,8 +29,8 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network: spec, preparation of images, class names, weights by name, and by which views of an image it
-    is used (see `foveal.run.views`)."""
+    """A trained network: spec, preparation of images, class names, weights by name, and by which views images are judged
+    (`Plan.evaluate_on`)."""
 
     net: Sequential
     preprocess: Preprocess

@@ -1,6 +1,7 @@
 """What a model says of images that have no labels: pictures in, predictions out."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,6 +71,14 @@ def cannot_be_read(unread: Sequence[Unread], read: int, show: int = 5) -> str:
     listed = ", ".join(f"{file.path} ({file.reason})" for file in unread[:show])
     more = f" and {len(unread) - show} more" if len(unread) > show else ""
     return f"{len(unread)} of {len(unread) + read} images cannot be read: {listed}{more}"
+
+
+def softmax(logits: Sequence[float]) -> list[float]:
+    """Probabilities (K,) of scores (K,), one by one, so that neighbours in an array cannot change a bit."""
+    highest = max(logits)
+    exponentials = [math.exp(score - highest) for score in logits]
+    total = math.fsum(exponentials)
+    return [value / total for value in exponentials]
 
 
 def _checked(picture: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:

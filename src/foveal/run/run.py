@@ -19,8 +19,7 @@ from foveal.plan import EvaluationResult, Plan
 from foveal.run.checkpoint import EpochRow, Progress, read_checkpoint
 from foveal.run.folder import RunFolder
 from foveal.run.model_file import Model, read_model
-from foveal.run.prediction import Picture, Prediction, Unread, cannot_be_read, decoded
-from foveal.run.views import judge, softmax
+from foveal.run.prediction import Picture, Prediction, Unread, cannot_be_read, decoded, softmax
 
 _AT_ONCE: Final = 1024  # images that `predict` holds in memory
 
@@ -153,7 +152,7 @@ class Run:
         if pixels.shape[1:] != shape:
             raise DataError(f"the model takes images of (H, W, C) {shape}, not {pixels.shape[1:]}")
         source = self.plan.attach(pixels, labels, preprocess.scale, preprocess.shift)
-        return judge(self.plan, source, self.model.tta)
+        return self.plan.evaluate_on(source, tta=self.model.tta)
 
     def _prediction(self, picture: Picture, logits: Sequence[float], top: int) -> Prediction:
         probabilities = softmax(logits)

@@ -14,7 +14,6 @@ from foveal.layers import Sequential
 from foveal.optim import Optimizer, Schedule
 from foveal.plan import BatchResult, Plan
 from foveal.run.model_file import Model, image_shape, pack_model, weights_of
-from foveal.run.views import judge
 from foveal.train.balance import balanced_weights
 from foveal.train.initial import Initial, start_from
 from foveal.train.settings import TrainSettings
@@ -156,10 +155,10 @@ class Session:
 
     def answers(self, index: NDArray[np.int64] | None = None, tta: str = "none") -> Answers | None:
         """What the network makes of the validation images, those at `index` or all; None without any. tta: by which
-        views of them, see `judge`."""
+        views of them, see `Plan.evaluate_on`."""
         if self._validation is None:
             return None
-        result = judge(self.plan, self._validation, tta, index)
+        result = self.plan.evaluate_on(self._validation, index, tta=tta)
         labels = self._validation.labels
         return Answers(result.loss, result.logits, labels if index is None else labels[index])
 
