@@ -29,8 +29,8 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network: spec, preparation of images, class names, weights by name, and by which views images are judged
-    (`Plan.evaluate_on`)."""
+    """A trained network: spec, preparation of images, class names, weights by name, and the views by which it judges
+    images (`Plan.evaluate_on`)."""
 
     net: Sequential
     preprocess: Preprocess
