@@ -143,6 +143,7 @@ COMMANDS = [
 
 DATA = [
     Case("data that are not there", "foveal train flowers", "there is no flowers"),
+    Case("an address", "foveal train https://example.org/a.zip", "is an address, and foveal reads what lies on this"),
     Case("a name that is too long", f"foveal train {'x' * 300}", "File name too long"),
     Case("an empty folder", "foveal train flowers", "flowers has no class folders", made=folder("flowers/")),
     Case("images without class folders", "foveal train flowers", "has no class folders", made=folder("flowers/a.png")),
@@ -403,6 +404,12 @@ RUNS = [
         made=together(run, npz("a.npz", x=np.zeros((20, 9, 9), np.uint8), y=LABELS)),
     ),
     Case("predicting what is not there", "foveal predict run a.png", "there is no file a.png", made=run),
+    Case(
+        "predicting an archive",
+        "foveal predict run photos.zip",
+        "photos.zip is an archive, and predict takes image files and folders",
+        made=together(run, bad_images("photos.zip")),
+    ),
     Case(
         "predicting what is no image",
         "foveal predict run a.png",

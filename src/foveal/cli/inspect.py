@@ -138,7 +138,8 @@ def _imbalance(dataset: "Dataset") -> tuple[dict[str, Any], str]:
     ratio = most / least
     facts = {"largest": largest, "smallest": smallest, "ratio": round(ratio, 3)}
     if ratio < UNEVEN:
-        return facts, f"even: {least:,} to {most:,} images a class to train on"
+        spread = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        return facts, f"even: {spread} images a class to train on"
     return facts, (
         f"uneven: {plain(largest)} has {ratio:.3g} times as many images to train on as {plain(smallest)}; "
         f"always answering {plain(largest)} would be right {percent(most / sum(counts))} of the time, so look at the "

@@ -13,7 +13,7 @@ def image_paths(arguments: Iterable[str]) -> list[str]:
 
     A file is taken as it is, a folder stands for the image files below it (by their endings; names that begin with a
     dot are left out), a pattern with *, ? or [ that is no name itself for what it matches. Raises DataError for an
-    argument that stands for nothing.
+    argument that stands for nothing, or an archive.
     """
     return [path for argument in arguments for path in _paths(argument)]
 
@@ -26,6 +26,10 @@ def _paths(argument: str) -> list[str]:
             raise DataError(f"the folder {argument} holds no images")
         return found
     if place.exists():
+        from foveal.data.sources.archive import SUFFIXES
+
+        if argument.lower().endswith(SUFFIXES):
+            raise DataError(f"{argument} is an archive, and predict takes image files and folders: unpack it first")
         return [argument]
     if not glob.has_magic(argument):
         raise DataError(f"there is no file {argument}")

@@ -18,20 +18,27 @@ def pattern_of(group_by: str) -> re.Pattern[str]:
     try:
         return re.compile(group_by)
     except (re.error, RecursionError, OverflowError) as error:
-        raise UsageError(f"--group-by {group_by!r} is no regular expression: {error}") from None
+        raise UsageError(f"--group-by '{group_by}' is no regular expression: {error}") from None
 
 
 def path_groups(paths: Sequence[str], group_by: str) -> Index:
-    """For each path the position of the first one with the same match: its first group in parentheses, if the pattern
-    has one, else all of it. The match may lie anywhere in the path. Raises UsageError for paths without one."""
+    """For each path the position of the first one with the same match: the first of its groups in parentheses that
+    took part, if the pattern has any, else all of it. The match may lie anywhere in the path. Raises UsageError for
+    paths without one."""
     pattern = pattern_of(group_by)
-    found = [match and match[min(pattern.groups, 1)] for match in map(pattern.search, paths)]
+    matches = [pattern.search(path) for path in paths]
+    found = [match and _key(match) for match in matches]
     unmatched = [path for path, key in zip(paths, found, strict=True) if key is None]
     if unmatched:
+        how = "does not match" if None in matches else "matches with none of its parentheses"
         raise UsageError(
-            f"--group-by {group_by!r} does not match {len(unmatched)} of {len(paths)} paths: {first_few(unmatched)}"
+            f"--group-by '{group_by}' {how} {len(unmatched)} of {len(paths)} paths: {first_few(unmatched)}"
         )
     return first_places(found)
+
+
+def _key(match: re.Match[str]) -> str | None:
+    return next((part for part in match.groups() or (match[0],) if part is not None), None)
 
 
 def joined(a: Index, b: Index) -> Index:

@@ -26,6 +26,8 @@ def read_source(path: str | Path, options: ReadOptions) -> SourceData:
     if path == digits.NAME:  # a folder of that name can be given as ./digits or as a Path
         return digits.read(options)
     place = Path(path).expanduser()
+    if "://" in str(path) and not place.exists():
+        raise DataError(f"{path} is an address, and foveal reads what lies on this machine: download it first")
     if path == "" or not place.exists():
         near = difflib.get_close_matches(str(path), [digits.NAME], 1, 0.6)
         raise DataError(f"there is no {path or 'path given'}" + (f"; did you mean {near[0]}?" if near else ""))

@@ -94,7 +94,8 @@ def source_data(name: str, place: str, listing: Listing, decoded: Decoded, optio
             "remove them, or leave them out with --skip-bad"
         )
     if len(bad) == len(names):
-        raise DataError(f"{place}: none of the {len(names)} image files can be read: {said}")
+        which = f"none of the {len(names)} image files can" if len(names) > 1 else "the only image file cannot"
+        raise DataError(f"{place}: {which} be read: {said}")
     class_names = tuple(sorted({label for _, _, label in listing.files}, key=in_bytes))
     number = {label: i for i, label in enumerate(class_names)}
     kept = [file for i, file in enumerate(listing.files) if i not in bad]
