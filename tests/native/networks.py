@@ -59,6 +59,7 @@ CASES: dict[str, Case] = {
     "conv_filters_two_panels_and_half": Case(_after_conv(Conv(70, 3, padding="same"), ReLU()), (1, 6, 6)),
     "conv_width_below_tile": Case(_after_conv(Conv(33, 3, padding="same")), (1, 3, 2)),
     "conv_width_above_tile": Case(_after_conv(Conv(16, 3, padding="same")), (1, 2, 33)),
+    "conv_flattened_are_the_scores": Case((Conv(20, 3, padding=1), ReLU(), Conv(3, 2), Flatten()), (1, 3, 4)),
     "conv_one_pixel": Case(_after_conv(Conv(16, 3, padding="same")), (1, 1, 1)),
     "conv_stride_2_same_even": Case(_after_conv(ReLU(), Conv(17, 3, 2, "same"), ReLU()), (1, 8, 6)),
     "conv_stride_2_same_odd": Case(_after_conv(Conv(17, 3, 2, "same")), (1, 7, 9)),

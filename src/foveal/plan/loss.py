@@ -1,27 +1,36 @@
 """The loss as a step: class scores and labels → mean loss, number of correct answers, and the scores' gradient."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from foveal.errors import ShapeError
 from foveal.kernels import REFERENCE
 from foveal.layers import SoftmaxCrossEntropy
 from foveal.plan.inout import InputOutput
-from foveal.plan.lower import logical, plain, store
-from foveal.plan.program import Arrays, Buffer, Builder, RunInfo, Value
+from foveal.plan.lower import Backward, logical, new_value, plain, reordered, store
+from foveal.plan.program import Arrays, Buffer, Builder, Gradient, RunInfo, Value
 
 PLAIN = SoftmaxCrossEntropy()
 
 
+def lower_scores(logits: Value, b: Builder) -> tuple[Value, Backward]:
+    """The class scores in their order: a flattened image of several pixels lies pixel by pixel."""
+    logits = plain(logits)
+    if logits.pixels == 1:
+        return logits, lambda dy: dy
+    y = new_value(b, "scores", logits.shape)
+    y = replace(y, buffer=reordered(logits.buffer, logits, y, b))
+    return y, lambda dy: Gradient(reordered(dy.buffer, y, logits, b))
+
+
 def lower_loss(
     logits: Value, dlogits: Buffer | None, io: InputOutput, b: Builder, spec: SoftmaxCrossEntropy = PLAIN
-) -> Value:
+) -> None:
     """Emit the loss; where nobody needs their gradient, the logits outlive the arena to be read."""
-    logits = plain(logits)
     weights = spec.class_weights
     if weights is not None and len(weights) != logits.channels:
         raise ShapeError(f"class_weights needs one for each of the {logits.channels} classes, not {len(weights)}")
-    if logits.pixels != 1:
-        raise ShapeError("the network must end in class scores: put GlobalAvgPool() or Dense(classes) at its end")
     if dlogits is None:
         logits.buffer.region = "fixed"
     if b.isa != REFERENCE:
@@ -30,7 +39,7 @@ def lower_loss(
             class_weights=b.fixed("class weights", np.array(weights, np.float32)) if weights else None,
             result=io.result, classes=logits.channels, stride=logits.stored, label_smoothing=spec.label_smoothing,
         )  # fmt: skip
-        return logits
+        return
 
     def loss(at: Arrays, run: RunInfo) -> None:
         scores, labels = logical(logits, at(logits.buffer), run.batch), at(io.labels)[: run.batch]
@@ -42,4 +51,3 @@ def lower_loss(
 
     touched = [logits.buffer, io.labels, io.losses, io.result, *([dlogits] if dlogits else [])]
     b.python("SoftmaxCrossEntropy", loss, touched)
-    return logits

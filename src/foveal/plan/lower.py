@@ -172,3 +172,20 @@ def store(value: Value, stored: np.ndarray, array: np.ndarray) -> None:
         0, 2, 3, 1
     )
     images[..., value.channels :] = 0
+
+
+def reordered(given: Buffer, stored: Value, wanted: Value, b: Builder) -> Buffer:
+    """What is stored as `stored` is, stored as `wanted` is: the two differ where only one was flattened."""
+    if b.isa == REFERENCE or _layout(stored) == _layout(wanted):
+        return given
+    index = np.full(wanted.floats, -1, np.int32)
+    index[wanted.places()] = stored.places()
+    y = b.buffer("reordered", wanted.floats)
+    b.emit(
+        "reorder_values", x=given, index=b.fixed("index", index), y=y, inputs=stored.floats, outputs=wanted.floats,
+    )  # fmt: skip
+    return y
+
+
+def _layout(value: Value) -> tuple[int, int, int]:
+    return value.height, value.width, value.stored

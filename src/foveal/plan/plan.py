@@ -25,7 +25,7 @@ from foveal.plan.arena import place
 from foveal.plan.bound import BoundProgram
 from foveal.plan.describe import LayerFacts, describe
 from foveal.plan.inout import InputOutput
-from foveal.plan.loss import lower_loss
+from foveal.plan.loss import lower_loss, lower_scores
 from foveal.plan.lower import logical, lower, store
 from foveal.plan.memory import Memory
 from foveal.plan.program import Buffer, Builder, Gradient, Phase, RunInfo, Step
@@ -98,8 +98,9 @@ class Plan:
         inference = self._builder(training=False)
         logits, _ = lower(self.net, self._io.value, inference)
         self.layout = ParamLayout.of(inference.entries)
+        scores, _ = lower_scores(logits, inference)
         inference.phase = "loss"
-        scores = lower_loss(logits, None, self._io, inference)
+        lower_loss(scores, None, self._io, inference)
         state: dict[str, Buffer] = {}
         training: list[Step] = []
         if self.optimizer is not None:
@@ -120,10 +121,13 @@ class Plan:
     def _lower_training(self, optimizer: Optimizer) -> tuple[list[Step], dict[str, Buffer]]:
         b = self._builder(training=True)
         logits, backward = lower(self.net, self._io.value, b)
-        dlogits = Gradient(Buffer("dlogits", logits.floats))
+        scores, to_logits = lower_scores(logits, b)
+        dscores = Gradient(Buffer("dscores", scores.floats))
         b.phase = "loss"
-        lower_loss(logits, dlogits.buffer, self._io, b, self.loss)
+        lower_loss(scores, dscores.buffer, self._io, b, self.loss)
         b.phase = "backward"
+        dlogits = to_logits(dscores)
+        assert dlogits is not None
         backward(dlogits)
         b.phase = "update"
         self.least_batch = b.least_batch

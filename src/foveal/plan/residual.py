@@ -6,13 +6,11 @@ changes it before the other has read it. The gradient of the input is the sum of
 
 from dataclasses import replace
 
-import numpy as np
-
 from foveal.kernels import REFERENCE
 from foveal.layers import Residual
-from foveal.plan.lower import Backward, logical, lower, lowers, new_value, plain, store
+from foveal.plan.lower import Backward, logical, lower, lowers, new_value, plain, reordered, store
 from foveal.plan.native import aligned, unmasked
-from foveal.plan.program import Arrays, Buffer, Builder, Gradient, RunInfo, Value
+from foveal.plan.program import Arrays, Builder, Gradient, RunInfo, Value
 
 
 @lowers(Residual)
@@ -33,7 +31,7 @@ def lower_residual(spec: Residual, x: Value, relu: bool, b: Builder) -> tuple[Va
     def backward(gradient: Gradient) -> Gradient | None:
         dy = unmasked(gradient, y, b, relu=relu)
         dbody = backs["body"](Gradient(dy, shared=True))
-        dshortcut: Gradient | None = Gradient(_reordered(dy, y, shortcut, b), shared=True)
+        dshortcut: Gradient | None = Gradient(reordered(dy, y, shortcut, b), shared=True)
         if "shortcut" in backs and dshortcut is not None:
             dshortcut = backs["shortcut"](dshortcut)
         if not x.needs_gradient or dbody is None or dshortcut is None:
@@ -47,7 +45,7 @@ def _add(y: Value, body: Value, shortcut: Value, b: Builder, *, relu: bool) -> N
     """Emit y = body + shortcut, and the ReLU of it."""
     flops = y.pixels * y.channels
     if b.isa != REFERENCE:
-        other = _reordered(shortcut.buffer, shortcut, body, b)
+        other = reordered(shortcut.buffer, shortcut, body, b)
         b.emit("residual_forward", flops, body=body.buffer, shortcut=other, y=y.buffer, count=y.floats, relu=relu)
         return
 
@@ -74,20 +72,3 @@ def _add_gradients(x: Value, body: Gradient, shortcut: Gradient, b: Builder) -> 
 
     b.python("Residual.backward", add, [body.buffer, shortcut.buffer, dx], flops=flops)
     return Gradient(dx)
-
-
-def _reordered(given: Buffer, stored: Value, wanted: Value, b: Builder) -> Buffer:
-    """What is stored as `stored` is, stored as `wanted` is: the two differ where only one was flattened."""
-    if b.isa == REFERENCE or _layout(stored) == _layout(wanted):
-        return given
-    index = np.full(wanted.floats, -1, np.int32)
-    index[wanted.places()] = stored.places()
-    y = b.buffer("reordered", wanted.floats)
-    b.emit(
-        "reorder_values", x=given, index=b.fixed("index", index), y=y, inputs=stored.floats, outputs=wanted.floats,
-    )  # fmt: skip
-    return y
-
-
-def _layout(value: Value) -> tuple[int, int, int]:
-    return value.height, value.width, value.stored
