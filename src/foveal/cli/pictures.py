@@ -26,9 +26,9 @@ def _paths(argument: str) -> list[str]:
             raise DataError(f"the folder {argument} holds no images")
         return found
     if place.exists():
-        from foveal.data.sources.archive import SUFFIXES
+        from foveal.data.sources import archive
 
-        if argument.lower().endswith(SUFFIXES):
+        if archive.recognises(place):
             raise DataError(f"{argument} is an archive, and predict takes image files and folders: unpack it first")
         return [argument]
     if not glob.has_magic(argument):

@@ -1,5 +1,6 @@
 """The loss as a step: class scores and labels → mean loss, number of correct answers, and the scores' gradient."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +9,15 @@ from foveal.errors import ShapeError
 from foveal.kernels import REFERENCE
 from foveal.layers import SoftmaxCrossEntropy
 from foveal.plan.inout import InputOutput
-from foveal.plan.lower import Backward, logical, new_value, plain, reordered, store
+from foveal.plan.lower import logical, new_value, plain, reordered, store
 from foveal.plan.program import Arrays, Buffer, Builder, Gradient, RunInfo, Value
 
 PLAIN = SoftmaxCrossEntropy()
 
 
-def lower_scores(logits: Value, b: Builder) -> tuple[Value, Backward]:
-    """The class scores in their order: a flattened image of several pixels lies pixel by pixel."""
+def lower_scores(logits: Value, b: Builder) -> tuple[Value, Callable[[Gradient], Gradient]]:
+    """The class scores in their order, and the way back for their gradient: a flattened image of several pixels lies
+    pixel by pixel."""
     logits = plain(logits)
     if logits.pixels == 1:
         return logits, lambda dy: dy

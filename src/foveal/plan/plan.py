@@ -126,9 +126,7 @@ class Plan:
         b.phase = "loss"
         lower_loss(scores, dscores.buffer, self._io, b, self.loss)
         b.phase = "backward"
-        dlogits = to_logits(dscores)
-        assert dlogits is not None
-        backward(dlogits)
+        backward(to_logits(dscores))
         b.phase = "update"
         self.least_batch = b.least_batch
         return b.steps, lower_update(optimizer, self.layout, b, self.limits)

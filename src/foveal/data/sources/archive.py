@@ -14,7 +14,7 @@ from foveal.data.sources.tar import Tar
 from foveal.data.sources.zip import Zip
 from foveal.errors import DataError
 
-SUFFIXES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
+_SUFFIXES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 
 
 def recognises(path: Path) -> bool:
@@ -40,7 +40,7 @@ def read(path: Path, options: ReadOptions) -> SourceData:
 
 
 def _suffix(path: Path) -> str:
-    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+    return next((suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix)), "")
 
 
 def _decode(path: Path, options: ReadOptions, batches: dict[str, bytes]) -> tuple[Listing, Decoded]:
