@@ -29,28 +29,27 @@ void clip_gradient(const clip_gradient_args& a, const Run& run) {
   });
 }
 
-// Each unit is a chain over its `depth` weights as they lie in the panels; 16 units are a work item.
+// Each unit is a chain over its `depth` weights as they lie in their panel, which is a work item.
 void limit_norms(const limit_norms_args& a, const Run& run) {
-  each(run, a.units / CHAINS, [&](int64_t item, int) {
-    const int64_t unit = item * CHAINS, panel = unit / 32 * 32, width = least(32, a.units - panel);
-    float* const w = a.weight + panel * a.depth + (unit - panel);
-    double sum[CHAINS] = {};
+  each(run, a.units / PANEL, [&](int64_t item, int) {
+    float* const w = a.weight + item * PANEL * a.depth;
+    double sum[PANEL] = {};
     for (int64_t i = 0; i < a.depth; ++i) {
-      for (int64_t j = 0; j < CHAINS; ++j) {
-        const double value = w[i * width + j];
+      for (int64_t j = 0; j < PANEL; ++j) {
+        const double value = w[i * PANEL + j];
         sum[j] += value * value;
       }
     }
-    float scale[CHAINS];
+    float scale[PANEL];
     bool any = false;
-    for (int64_t j = 0; j < CHAINS; ++j) {
+    for (int64_t j = 0; j < PANEL; ++j) {
       const double norm = __builtin_sqrt(sum[j]);
       const bool over = norm > a.most;
       scale[j] = over ? static_cast<float>(a.most / norm) : 1.0f;
       any = any || over;
     }
     for (int64_t i = 0; i < a.depth && any; ++i) {
-      for (int64_t j = 0; j < CHAINS; j += LANES) store(w + i * width + j, load(w + i * width + j) * load(scale + j));
+      for (int64_t j = 0; j < PANEL; j += LANES) store(w + i * PANEL + j, load(w + i * PANEL + j) * load(scale + j));
     }
   });
 }

@@ -23,7 +23,7 @@ void matrix_product(const Run& run, const float* x, const Made& made, const floa
   const bool relu = tc.relu, streams = rows * columns > STREAMED;
   const auto block = [&](const float* from, int64_t m, int64_t count, int64_t n, int64_t k) {
     const int64_t end = least(depth, k + DEPTH_BLOCK);
-    TileB b = panel_columns(panels, depth, n, columns);
+    TileB b = from_panels(panels, depth, n);
     b.data += k * b.row;
     TileC c{y + m * columns + n, columns, nullptr, k > 0, false, nullptr};
     if (k == 0 && bias != nullptr) c.bias = bias + n;
@@ -143,9 +143,8 @@ void dense_backward_weights(const dense_backward_weights_args& a, const Run& run
       for (int64_t t = begin; t < end; ++t) {
         const int64_t n = t / chunks * TILE_COLUMNS, m = t % chunks * ROW_CHUNK,
                       inputs = least(ROW_CHUNK, a.inputs - m), columns = least(TILE_COLUMNS, last - n);
-        const TileB at = panel_columns(a.dweight, a.inputs, n, a.units);
         tile_rows({x + m * count, 1, inputs, 0, ahead.take(inputs, count)}, {dy + n * count, columns, 0}, {1, count},
-                  {const_cast<float*>(at.data) + m * at.row, at.row, nullptr, r > 0, false, nullptr}, inputs, columns);
+                  into_panels(a.dweight, a.inputs, m, n, r > 0), inputs, columns);
         if (a.dbias == nullptr || m > 0) continue;
         if (r == 0) __builtin_memset(a.sums + n, 0, columns * 8);
         add_columns(dy + n * count, columns, count, columns, a.sums + n);
@@ -178,17 +177,14 @@ void pointwise_backward(const pointwise_backward_args& a, const Run& run) {
       const float* const dy = finished_rows(a, a.units, r, count, made_dy, a.units);
       Ahead ahead{a.x + next * a.inputs, a.dy + next * a.units, following * a.inputs, following * a.units};
       for (int64_t n = 0; n < a.units; n += TILE_COLUMNS) {
-        const TileB at = panel_columns(sums, a.inputs, n, a.units);
         tile_rows({x, 1, a.inputs, 0, ahead.take(a.inputs, count)}, {dy + n, a.units, 0}, {1, count},
-                  {const_cast<float*>(at.data), at.row, nullptr, r > begin, false, nullptr}, a.inputs,
-                  tile_columns(n, a.units));
+                  into_panels(sums, a.inputs, 0, n, r > begin), a.inputs, tile_columns(n, a.units));
       }
       if (a.dbias != nullptr) add_columns(dy, a.units, count, a.units, sums + size);
       if (a.dx == nullptr) continue;
       ahead = {a.y == nullptr ? nullptr : a.y + next * a.units, nullptr, a.y == nullptr ? 0 : following * a.units, 0};
       for (int64_t n = 0; n < a.inputs; n += TILE_COLUMNS) {
-        tile_rows({dy, a.units, 1, 0, ahead.take(count, a.units)}, panel_columns(a.turned, a.units, n, a.inputs),
-                  {1, a.units},
+        tile_rows({dy, a.units, 1, 0, ahead.take(count, a.units)}, from_panels(a.turned, a.units, n), {1, a.units},
                   {a.dx + r * a.inputs + n, a.inputs, nullptr, false, false,
                    a.mask == nullptr ? nullptr : a.mask + r * a.inputs + n, streams},
                   count, tile_columns(n, a.inputs));
@@ -211,17 +207,15 @@ void turn_weights(const turn_weights_args& a, const Run& run) {
   const int64_t blocks = a.inputs / 16;
   each(run, a.taps * blocks, [&](int64_t item, int) {
     const int64_t tap = item / blocks, i0 = item % blocks * 16;
-    const TileB to = panel_columns(a.turned, a.taps * a.outputs, i0, a.inputs);
-    float* const out = const_cast<float*>(to.data) + (a.taps - 1 - tap) * a.outputs * to.row;
+    float* const out = a.turned + panel_place(a.taps * a.outputs, (a.taps - 1 - tap) * a.outputs, i0);
     for (int64_t o0 = 0; o0 < a.outputs; o0 += 16) {
-      const TileB from = panel_columns(a.weight, a.taps * a.inputs, o0, a.outputs);
-      const float* const in = from.data + (tap * a.inputs + i0) * from.row;
+      const float* const in = a.weight + panel_place(a.taps * a.inputs, tap * a.inputs + i0, o0);
       for (int64_t o = 0; o < 16; o += LANES) {
         for (int64_t i = 0; i < 16; i += LANES) {
           Reg block[LANES];
-          unroll<LANES>([&](auto r) FOVEAL_INLINED { block[r] = load(in + (i + r) * from.row + o); });
+          unroll<LANES>([&](auto r) FOVEAL_INLINED { block[r] = load(in + (i + r) * PANEL + o); });
           transpose(block);
-          unroll<LANES>([&](auto r) FOVEAL_INLINED { store(out + (o0 + o + r) * to.row + i, block[r]); });
+          unroll<LANES>([&](auto r) FOVEAL_INLINED { store(out + (o0 + o + r) * PANEL + i, block[r]); });
         }
       }
     }

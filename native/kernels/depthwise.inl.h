@@ -83,17 +83,17 @@ FOVEAL_INLINE void depthwise_pixels(const DepthwiseRow& r, const Taps& y, const 
   const int64_t at = pixel * r.to_step;
   for (int64_t c = 0; c < C; c += LANES) {
     const Read read(r.affine, C, c, r.rectify);
-    const TileB panel = panel_columns(r.weight, r.kernel_height * r.kernel_width, c, C);
+    const float* const weights = r.weight + panel_place(r.kernel_height * r.kernel_width, 0, c);
     Reg sum[N];
     unroll<N>([&](auto n) { sum[n] = r.bias == nullptr ? Reg{} : load(r.bias + c); });
     for (int64_t i = 0; i < y.count; ++i) {
       const float* from = r.source + (y.at + i * y.move) * row + x.at * C + c;
-      const float* w = panel.data + ((y.tap + i * y.step) * r.kernel_width + x.tap) * panel.row;
+      const float* w = weights + ((y.tap + i * y.step) * r.kernel_width + x.tap) * PANEL;
       for (int64_t j = 0; j < x.count; ++j) {
         const Reg weight = load(w);
         unroll<N>([&](auto n) FOVEAL_INLINED { sum[n] = fma(read(load(from + n * advance)), weight, sum[n]); });
         from += x.move * C;
-        w += x.step * panel.row;
+        w += x.step * PANEL;
       }
     }
     depthwise_store(r, sum, at + c);
@@ -108,14 +108,14 @@ void depthwise_block(const DepthwiseRow& r, const Taps& y, int64_t at, int64_t p
   const int64_t C = r.channels, row = r.source_width * C;
   for (int64_t c = 0; c < C; c += LANES) {
     const Read read(r.affine, C, c, r.rectify);
-    const TileB panel = panel_columns(r.weight, r.kernel_height * K, c, C);
+    const float* const weights = r.weight + panel_place(r.kernel_height * K, 0, c);
     Reg sum[N];
     unroll<N>([&](auto n) { sum[n] = r.bias == nullptr ? Reg{} : load(r.bias + c); });
     for (int64_t i = 0; i < y.count; ++i) {
       const float* const from = r.source + (y.at + i * y.move) * row + at * C + c;
-      const float* const w = panel.data + (y.tap + i * y.step) * K * panel.row;
+      const float* const w = weights + (y.tap + i * y.step) * K * PANEL;
       Reg weight[K];
-      unroll<K>([&](auto j) { weight[j] = load(w + j * panel.row); });
+      unroll<K>([&](auto j) { weight[j] = load(w + j * PANEL); });
       unroll<N + K - 1>([&](auto k) FOVEAL_INLINED {
         constexpr int m = MOVE > 0 ? int(k) : N - 1 - int(k);  // the pixel, counted from the one at `at`
         if (EDGE && (at + m < 0 || at + m >= r.source_width)) return;
@@ -231,8 +231,7 @@ FOVEAL_INLINE void depthwise_sums(const depthwise_backward_args& a, const float*
   unroll<T>([&](auto t) {
     from[t] = x + ((column + t) * a.dilation_x - a.left) * C + c;
     unroll<R>([&](auto r) {
-      const TileB panel = panel_columns(sums, taps, c + r * LANES, C);
-      place[t][r] = const_cast<float*>(panel.data) + (tap + t) * panel.row;
+      place[t][r] = sums + panel_place(taps, tap + t, c + r * LANES);
       sum[t][r] = load(place[t][r]);
     });
   });

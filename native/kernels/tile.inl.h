@@ -5,7 +5,7 @@ namespace FOVEAL_TARGET {
 namespace {
 
 // A[m, (o, k)] = a[m * row + o * outer + k * inner]; B[(o, k), n] = b[o * outer + k * row + n]; C[m, n] = c[m * row +
-// n].
+// n]. In panels the columns of each register of a tile lie `reg` floats after those of the one before.
 struct TileA {
   const float* data;
   int64_t row, inner, outer;
@@ -13,7 +13,7 @@ struct TileA {
 };
 struct TileB {
   const float* data;
-  int64_t row, outer;
+  int64_t row, outer, reg = LANES;
 };
 struct TileC {
   float* data;
@@ -23,7 +23,13 @@ struct TileC {
   bool relu;             // at the end: max(c, 0)
   const float* mask;     // at the end: 0 where mask[m * row + n] <= 0; or none
   bool streams = false;  // past the caches
+  int64_t reg = LANES;
 };
+// Weights lie in panels of 16 columns, (depth, 16) each: a tile of 32 columns takes two of them side by side.
+constexpr int64_t PANEL = 16;
+constexpr bool SPANS_PANELS = LANES * TILE_REGS > PANEL;
+static_assert(!SPANS_PANELS || LANES == PANEL, "a register lies in one panel");
+
 constexpr int64_t LINE = 16;    // floats of a cache line
 constexpr int64_t SKEW = 16;    // between rows or matrices whose lines would share a few sets of the cache
 constexpr int NEAR_MEMORY = 2;  // a prefetch into the second-level cache
@@ -36,9 +42,9 @@ template <int ROWS, int REGS>
 __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Reduction& k, const TileC& tc) {
   Reg acc[ROWS][REGS];
   float* const c = tc.data;
-  const int64_t c_row = tc.row;
+  const int64_t c_row = tc.row, c_reg = SPANS_PANELS ? tc.reg : LANES;
   if (tc.resume) {
-    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { acc[m][r] = load(c + m * c_row + r * LANES); }); });
+    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { acc[m][r] = load(c + m * c_row + r * c_reg); }); });
   } else if (tc.bias != nullptr) {
     unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { acc[m][r] = load(tc.bias + r * LANES); }); });
   } else {
@@ -46,10 +52,10 @@ __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Redu
   }
   if (tc.mask != nullptr) {  // from memory, most often: it arrives while the products are made
     unroll<ROWS>([&](auto m) {
-      for (int r = 0; r < REGS * LANES; r += 16) __builtin_prefetch(tc.mask + m * c_row + r);
+      for (int r = 0; r < REGS; r += LINE / LANES) __builtin_prefetch(tc.mask + m * c_row + r * c_reg);
     });
   }
-  const int64_t a_row = ta.row, a_inner = ta.inner, b_row = tb.row;
+  const int64_t a_row = ta.row, a_inner = ta.inner, b_row = tb.row, b_reg = SPANS_PANELS ? tb.reg : LANES;
   const float* next = ta.next == nullptr ? ta.data : ta.next;
   const int64_t next_step = ta.next == nullptr ? 0 : LINE;
   for (int64_t o = 0; o < k.outer; ++o) {
@@ -57,7 +63,7 @@ __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Redu
     const float* b = tb.data + o * tb.outer;
     for (int64_t i = 0; i < k.inner; ++i) {
       Reg bs[REGS];
-      unroll<REGS>([&](auto r) { bs[r] = load(b + r * LANES); });
+      unroll<REGS>([&](auto r) { bs[r] = load(b + r * b_reg); });
       unroll<ROWS>([&](auto m) {
         const Reg x = broadcast(a[m * a_row]);
         unroll<REGS>([&](auto r) { acc[m][r] = fma(x, bs[r], acc[m][r]); });
@@ -73,13 +79,13 @@ __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Redu
   }
   if (tc.mask != nullptr) {
     unroll<ROWS>([&](auto m) {
-      unroll<REGS>([&](auto r) { acc[m][r] = load(tc.mask + m * c_row + r * LANES) > Reg{} ? acc[m][r] : Reg{}; });
+      unroll<REGS>([&](auto r) { acc[m][r] = load(tc.mask + m * c_row + r * c_reg) > Reg{} ? acc[m][r] : Reg{}; });
     });
   }
   if (tc.streams) {
-    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { stream(c + m * c_row + r * LANES, acc[m][r]); }); });
+    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { stream(c + m * c_row + r * c_reg, acc[m][r]); }); });
   } else {
-    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { store(c + m * c_row + r * LANES, acc[m][r]); }); });
+    unroll<ROWS>([&](auto m) { unroll<REGS>([&](auto r) { store(c + m * c_row + r * c_reg, acc[m][r]); }); });
   }
 }
 
@@ -134,13 +140,17 @@ struct Ahead {
   }
 };
 
-// Weights lie in panels of 32 columns, each (depth, width) with width 32, or 16 for a last half.
-constexpr int64_t PANEL = 32;
-
-// Column n of the panels: B's data and row stride. depth: rows of B.
-FOVEAL_INLINE TileB panel_columns(const float* panels, int64_t depth, int64_t n, int64_t columns) {
-  const int64_t panel = n / PANEL * PANEL, width = least(PANEL, columns - panel);
-  return {panels + panel * depth + (n - panel), width, 0};
+// Row k and column n of panels of `depth` rows.
+FOVEAL_INLINE int64_t panel_place(int64_t depth, int64_t k, int64_t n) {
+  return n / PANEL * PANEL * depth + k * PANEL + n % PANEL;
+}
+// Panels from column n on, as B: of `depth` rows; and from row k of that column on, as C.
+FOVEAL_INLINE TileB from_panels(const float* panels, int64_t depth, int64_t n) {
+  return {panels + panel_place(depth, 0, n), PANEL, 0, SPANS_PANELS ? PANEL * depth : LANES};
+}
+FOVEAL_INLINE TileC into_panels(float* panels, int64_t depth, int64_t k, int64_t n, bool resume) {
+  return {panels + panel_place(depth, k, n),   PANEL, nullptr, resume, false, nullptr, false,
+          SPANS_PANELS ? PANEL * depth : LANES};
 }
 
 }  // namespace

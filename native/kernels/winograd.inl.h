@@ -6,7 +6,7 @@
 // db the sum over tiles of one of dM's frequencies,
 // dV = dM Uᵀ, and dx is the sum of the overlapping B dV Bᵀ.
 //
-//   x (N, H, W, I) → V (n², tiles, I);  weight → U (n², panels of (I, 32));  M (n², tiles, filters) → y
+//   x (N, H, W, I) → V (n², tiles, I);  weight → U (n², panels of (I, 16));  M (n², tiles, filters) → y
 // SKEW floats lie between the matrices of two frequencies, which may be multiples of 4 KB.
 //
 // Errors: at most 40 units in the last place of the largest sum of magnitudes that a value of y is made of, 20 for dx,
@@ -99,19 +99,19 @@ FOVEAL_INLINE void transform_input(const TileGrid& g, const float* x, const floa
 template <class F>
 void transform_weights(const winograd_weights_args& a, const Run& run) {
   constexpr int N = F::SIZE, R = F::TAPS;
-  const int64_t panels = ceil_div(a.outputs, PANEL), step = weights_step(a.inputs, a.outputs);
-  each(run, panels * a.inputs, [&](int64_t item, int) {
-    const int64_t panel = item / a.inputs * PANEL, input = item % a.inputs;
-    const TileB from = panel_columns(a.weight, R * R * a.inputs, panel, a.outputs);
-    const TileB to = panel_columns(a.u, a.inputs, panel, a.outputs);
-    float* const u = const_cast<float*>(to.data) + input * to.row;
-    for (int64_t o = 0; o < from.row; o += LANES) {
+  constexpr int64_t OUTPUTS = 2 * PANEL;  // of a work item
+  const int64_t step = weights_step(a.inputs, a.outputs), depth = R * R * a.inputs;
+  each(run, ceil_div(a.outputs, OUTPUTS) * a.inputs, [&](int64_t item, int) {
+    const int64_t begin = item / a.inputs * OUTPUTS, input = item % a.inputs;
+    for (int64_t o = begin; o < least(a.outputs, begin + OUTPUTS); o += LANES) {
+      const float* const w = a.weight + panel_place(depth, input, o);
+      float* const u = a.u + panel_place(a.inputs, input, o);
       multiply_both_sides<KernelMatrix<F>>(
           [&](auto i, auto j) FOVEAL_INLINED {
             const int64_t tap = a.turned ? (R - 1 - i) * R + R - 1 - j : i * R + j;
-            return load(from.data + (tap * a.inputs + input) * from.row + o);
+            return load(w + tap * a.inputs * PANEL);
           },
-          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(u + (i * N + j) * step + o, value); });
+          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(u + (i * N + j) * step, value); });
     }
   });
 }
@@ -189,7 +189,7 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
     for (int64_t panel = panels * part / parts; panel < panels * (part + 1) / parts; ++panel) {
       const int64_t n = panel * TILE_COLUMNS, columns = tile_columns(n, g.filters);
       for (int q = 0; q < FREQUENCIES; ++q) {
-        const TileB u = panel_columns(a.u + q * weights_step(g.channels, g.filters), g.channels, n, g.filters);
+        const TileB u = from_panels(a.u + q * weights_step(g.channels, g.filters), g.channels, n);
         tile_rows({v + q * v_step, g.channels, 1, 0}, u, {1, a.used_channels},
                   {m + q * m_step, TILE_COLUMNS, nullptr, false, false, nullptr}, count, columns);
       }
@@ -267,30 +267,30 @@ FOVEAL_INLINE void gather_gradient(const TileGrid& g, const float* v, int64_t st
   }
 }
 
-constexpr int64_t GATHERED = 32;  // inputs of a panel that a work item gathers
+constexpr int64_t GATHERED = 32;  // inputs and filters that a work item gathers
 
-// dU → dweight panels (taps, I, O); zeros for inputs that are padding. of_du(panel, first, used, thread): dU of `used`
-// inputs from `first` on, in the panel that begins with that filter; `step` floats lie from one frequency to the next.
+// dU → dweight panels (taps, I, O); zeros for inputs that are padding. of_du(filter, input, filters, inputs, thread):
+// dU of so many from these on, in panels of `depth` rows, `step` floats from one frequency to the next.
 template <class F, class Part>
-void gather_weights(const TileGrid& g, float* dweight, int64_t step, const Run& run, const Part& of_du) {
+void gather_weights(const TileGrid& g, float* dweight, int64_t depth, int64_t step, const Run& run, const Part& of_du) {
   constexpr int N = F::SIZE, R = F::TAPS;
-  const int64_t panels = ceil_div(g.filters, PANEL);
-  each(run, panels * ceil_div(g.channels, GATHERED), [&](int64_t item, int thread) {
-    const int64_t panel = item % panels * PANEL, width = least(PANEL, g.filters - panel);
-    const int64_t first = item / panels * GATHERED, count = least(GATHERED, g.channels - first);
+  const int64_t across = ceil_div(g.filters, GATHERED);
+  each(run, across * ceil_div(g.channels, GATHERED), [&](int64_t item, int thread) {
+    const int64_t filter = item % across * GATHERED, filters = least(GATHERED, g.filters - filter);
+    const int64_t first = item / across * GATHERED, count = least(GATHERED, g.channels - first);
     const int64_t used = most(0, least(count, g.used_channels - first));
-    const float* const du = of_du(panel, first, used, thread);
+    const float* const du = of_du(filter, first, filters, used, thread);
     for (int64_t input = 0; input < count; ++input) {
-      float* const dw = dweight + R * R * g.channels * panel + (first + input) * width;
-      if (input >= used) {
-        for (int tap = 0; tap < R * R; ++tap) zero_floats(dw + tap * g.channels * width, width);
-        continue;
-      }
-      for (int64_t o = 0; o < width; o += LANES) {
-        const float* const u = du + input * width + o;
+      for (int64_t o = 0; o < filters; o += LANES) {
+        float* const dw = dweight + panel_place(R * R * g.channels, first + input, filter + o);
+        if (input >= used) {
+          for (int tap = 0; tap < R * R; ++tap) store(dw + tap * g.channels * PANEL, Reg{});
+          continue;
+        }
+        const float* const u = du + panel_place(depth, input, o);
         multiply_both_sides_transposed<KernelMatrix<F>>(
             [&](auto i, auto j) FOVEAL_INLINED { return load(u + (i * N + j) * step); },
-            [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(dw + (i * R + j) * g.channels * width + o, value); });
+            [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(dw + (i * R + j) * g.channels * PANEL, value); });
       }
     }
   });
@@ -304,7 +304,7 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
   const int64_t most_tiles = a.images * g.per_image;
   const int64_t v_step = most_tiles * g.channels + SKEW, m_step = most_tiles * g.filters + SKEW;
   const int64_t wide = most(g.channels, g.filters), weights = weights_step(g.channels, g.filters);
-  const int64_t part_step = weights_step(GATHERED, PANEL);
+  const int64_t part_step = weights_step(GATHERED, GATHERED);
   const int64_t scratch_step = 2 * wide + (a.du == nullptr ? FREQUENCIES * part_step : 0);
   for (int64_t image = 0; image < run.batch; image += a.images) {
     const int64_t images = least(a.images, run.batch - image), tiles = images * g.per_image;
@@ -318,19 +318,18 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
       }
     });
     if (a.du == nullptr) {  // of few tiles dU would be large beside V and M: its parts are made, and stay in cache
-      const auto made = [&](int64_t panel, int64_t from, int64_t used, int thread) {
+      const auto made = [&](int64_t filter, int64_t input, int64_t filters, int64_t inputs, int thread) {
         float* const part = a.scratch + thread * scratch_step + 2 * wide;
-        const int64_t width = least(PANEL, g.filters - panel);
         for (int q = 0; q < FREQUENCIES; ++q) {
-          for (int64_t n = 0; n < width; n += TILE_COLUMNS) {
-            tile_rows({a.v + q * v_step + from, 1, g.channels, 0}, {a.m + q * m_step + panel + n, g.filters, 0},
-                      {1, tiles}, {part + q * part_step + n, width, nullptr, false, false, nullptr}, used,
-                      tile_columns(n, width));
+          for (int64_t n = 0; n < filters; n += TILE_COLUMNS) {
+            tile_rows({a.v + q * v_step + input, 1, g.channels, 0}, {a.m + q * m_step + filter + n, g.filters, 0},
+                      {1, tiles}, into_panels(part + q * part_step, GATHERED, 0, n, false), inputs,
+                      tile_columns(n, filters));
           }
         }
         return part;
       };
-      gather_weights<F>(g, a.dweight, part_step, run, made);
+      gather_weights<F>(g, a.dweight, GATHERED, part_step, run, made);
     }
     each(run, FREQUENCIES, [&](int64_t q, int) {
       float *const v = a.v + q * v_step, *const m = a.m + q * m_step;
@@ -339,11 +338,9 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
       Ahead ahead{v + v_step, m + m_step, more * tiles * g.channels, more * tiles * g.filters};
       for (int64_t t = 0; du != nullptr && t < tiles; t += BATCH_BLOCK) {
         for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
-          const TileB at = panel_columns(du, g.channels, n, g.filters);
           tile_rows({v + t * g.channels, 1, g.channels, 0, ahead.take(a.used_channels, least(BATCH_BLOCK, tiles - t))},
                     {m + t * g.filters + n, g.filters, 0}, {1, least(BATCH_BLOCK, tiles - t)},
-                    {const_cast<float*>(at.data), at.row, nullptr, image + t > 0, false, nullptr}, a.used_channels,
-                    tile_columns(n, g.filters));
+                    into_panels(du, g.channels, 0, n, image + t > 0), a.used_channels, tile_columns(n, g.filters));
         }
       }
       if (q == F::SIZE + 1 && a.dbias != nullptr) {  // of point 1 on both axes: there dM is the sum of a tile's dy
@@ -356,7 +353,7 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
       ahead = {a.turned + (q + 1) * weights, resumes ? du + weights : nullptr, more * weights,
                resumes ? more * weights : 0};
       for (int64_t n = 0; n < g.channels; n += TILE_COLUMNS) {
-        const TileB u = panel_columns(a.turned + q * weights, g.filters, n, g.channels);
+        const TileB u = from_panels(a.turned + q * weights, g.filters, n);
         tile_rows({m, g.filters, 1, 0, ahead.take(tiles, a.used_filters)}, u, {1, a.used_filters},
                   {v + n, g.channels, nullptr, false, false, nullptr}, tiles, tile_columns(n, g.channels));
       }
@@ -372,8 +369,8 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
     });
   }
   if (a.du == nullptr) return;
-  gather_weights<F>(g, a.dweight, weights, run, [&](int64_t panel, int64_t from, int64_t, int) {
-    return a.du + panel * g.channels + from * least(PANEL, g.filters - panel);
+  gather_weights<F>(g, a.dweight, g.channels, weights, run, [&](int64_t filter, int64_t input, int64_t, int64_t, int) {
+    return a.du + panel_place(g.channels, input, filter);
   });
 }
 

@@ -41,7 +41,7 @@ PRODUCTS = {
     "rows_of_an_image": Product(49, 16, 32),
     "columns_16": Product(5, 16, 16),
     "two_panels": Product(5, 16, 64),
-    "panel_and_a_half": Product(5, 32, 41),
+    "tile_and_a_half": Product(5, 32, 41),
     "many_units_few_rows": Product(1, 33, 200),
     "inputs_not_of_16": Product(1, 75, 20, stored=75),
     "inputs_1": Product(9, 1, 16, stored=1),
@@ -229,7 +229,7 @@ for name in ("columns_16", "depth_gt_two_blocks", "units_gt_block", "rows_of_an_
 
 for name in (
     "rows_of_an_image",
-    "panel_and_a_half",
+    "tile_and_a_half",
     "depth_gt_block_many_rows",
     "batch_prefix",
     "many_units_few_rows",
@@ -256,7 +256,7 @@ POINTWISE = {
     "group_and_a_rest": Product(5, 16, 32, images=7, batch=7),
     "groups_all": Product(64, 16, 48, images=9, batch=9),
     "group_gt_block": Product(400, 33, 20, images=6, batch=6),
-    "panel_and_a_half": Product(49, 41, 41),
+    "tile_and_a_half": Product(49, 41, 41),
     "inputs_gt_row_chunk": Product(30, 130, 32),
     "units_are_a_block": Product(20, 32, 512),
     "batch_prefix": Product(100, 16, 16, images=5, batch=2),

@@ -42,14 +42,14 @@ class Geometry:
         }  # fmt: skip
 
 
-# pixels inside are made eight, four, two and one at a time; channels one or two registers, weights in panels of 32
+# pixels inside are made eight, four, two and one at a time; channels one or two registers, weights in panels of 16
 GEOMETRIES = {
     "one_pixel": Geometry((16, 1, 1)),
     "row_of_8_4_2_1": Geometry((16, 2, 17)),
     "row_of_two_borders": Geometry((16, 3, 2)),
     "one_column": Geometry((16, 5, 1)),
     "channels_padded": Geometry((5, 6, 7)),
-    "channels_panel_and_a_half": Geometry((41, 5, 6)),
+    "channels_tile_and_a_half": Geometry((41, 5, 6)),
     "channels_64": Geometry((64, 4, 9)),
     "valid": Geometry((16, 5, 12), padding=0),
     "stride_2": Geometry((32, 9, 10), stride=2, padding=1),
@@ -163,7 +163,7 @@ for name, geometry in GEOMETRIES.items():
     register("depthwise_forward", name, lambda g=geometry: forward(g))
     register("depthwise_backward", name, lambda g=geometry: backward(g))
 
-for name in ("row_of_8_4_2_1", "channels_panel_and_a_half", "stride_2", "kernel_5", "dilation_2", "batch_prefix"):
+for name in ("row_of_8_4_2_1", "channels_tile_and_a_half", "stride_2", "kernel_5", "dilation_2", "batch_prefix"):
     at = GEOMETRIES[name]
     register("depthwise_forward", f"{name}_relu", lambda g=at: forward(g, relu=True))
     register("depthwise_forward", f"{name}_no_bias", lambda g=at: forward(g, bias=False))

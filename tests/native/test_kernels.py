@@ -50,7 +50,7 @@ def test_same_bits_with_any_threads_and_instruction_set(name: str) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("edge", ["partial_tiles", "channels_padded", "channels_many", "five_panel_and_a_half"])
+@pytest.mark.parametrize("edge", ["partial_tiles", "channels_padded", "channels_many", "five_tile_and_a_half"])
 def test_same_bits_where_winograd_makes_weight_gradients_in_parts(edge: str, isa: str) -> None:
     case = CASES[f"winograd_backward-{edge}_few"]()
     kept = CASES[f"winograd_backward-{edge}"]()

@@ -40,7 +40,7 @@ GEOMETRIES = {
     "no_border": shaped(16, 10, 11, Conv2d(16, 3)),
     "uneven_border": shaped(16, 8, 7, Conv2d(16, 3, padding=(0, 2, 1, 0))),
     "border_gt_kernel": shaped(16, 4, 5, Conv2d(16, 3, padding=5)),
-    "panel_and_a_half": shaped(32, 8, 8, Conv2d(41, 3, padding=1)),
+    "tile_and_a_half": shaped(32, 8, 8, Conv2d(41, 3, padding=1)),
     "channels_padded": shaped(17, 6, 5, Conv2d(20, 3, padding=1)),
     "channels_few": shaped(5, 8, 8, Conv2d(6, 3, padding=1)),
     "five_channels_few": shaped(6, 14, 14, Conv2d(16, 5)),
@@ -50,7 +50,7 @@ GEOMETRIES = {
     "five_one_tile": shaped(16, 4, 4, Conv2d(16, 5, padding=2)),
     "five_partial_tiles": shaped(16, 14, 9, Conv2d(32, 5, padding=2)),
     "five_no_border": shaped(16, 9, 12, Conv2d(16, 5)),
-    "five_panel_and_a_half": shaped(48, 8, 8, Conv2d(48, 5, padding=2), 3, 2),
+    "five_tile_and_a_half": shaped(48, 8, 8, Conv2d(48, 5, padding=2), 3, 2),
 }
 
 
@@ -187,7 +187,7 @@ for name, geometry in GEOMETRIES.items():
     register("winograd_backward", name, lambda g=geometry: backward(g))
     register("winograd_backward", f"{name}_norm_relu", lambda g=geometry: backward(g, dy="norm_relu", affine="relu"))
     register("winograd_backward", f"{name}_few", lambda g=geometry: backward(g, images=g.batch, few=True))
-for name in ("one_tile", "partial_tiles", "panel_and_a_half", "batch_prefix", "five_one_tile", "five_partial_tiles"):
+for name in ("one_tile", "partial_tiles", "tile_and_a_half", "batch_prefix", "five_one_tile", "five_partial_tiles"):
     geometry = GEOMETRIES[name]
     register("winograd_forward", f"{name}_relu", lambda g=geometry: forward(g, relu=True))
     register("winograd_forward", f"{name}_affine", lambda g=geometry: forward(g, affine="linear"))

@@ -38,7 +38,7 @@ SUPERBLOCK = 256  # tiles that a Winograd backward step takes at a time, at leas
 FEW_TILES = 16  # of a batch, of which dU is made in parts and not kept
 GATHERED = 32  # inputs of such a part: winograd.inl.h
 CHANNELS = 128  # where input and output have fewer channels than these, so that each time is worth its barriers
-COLUMNS = 32  # of a panel
+COLUMNS = 32  # of a tile, at most
 GRADIENT_FLOATS = 1 << 15  # of a first layer's outputs whose gradient is finished at a time: 128 KB
 POINTWISE_WEIGHTS = 1 << 17  # of a 1×1 convolution, at most, for its backward pass to be one step: half a megabyte
 POINTWISE_UNITS = 512  # of one, at most: dense.inl.h takes them all at a time
@@ -243,7 +243,7 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
         tiles = -(-y.height // TILE) * -(-y.width // TILE)
         images = min(b.batch, max(1, SUPERBLOCK * max(1, CHANNELS // (x.stored + y.stored)) // tiles))
         few, scratch = b.batch * tiles <= FEW_TILES, 2 * max(x.stored, y.stored)
-        scratch += frequencies * (GATHERED * COLUMNS + SKEW) if few else 0
+        scratch += frequencies * (GATHERED**2 + SKEW) if few else 0
         dx, into = onward(x, b)
         turned = None
         if dx:

@@ -6,11 +6,11 @@ from numpy.typing import NDArray
 from foveal.params import Storage
 from foveal.shapes import padded_channels
 
-PANEL = 32  # outputs side by side, native/kernels/tile.inl.h
+PANEL = 16  # outputs side by side, native/kernels/tile.inl.h
 
 
 def panels(shape: tuple[int, ...], inputs: NDArray[np.int64], stored_inputs: int) -> Storage:
-    """Weights (O, I, KH, KW) in panels [O/32][KH][KW][stored_inputs][32], the last 16 wide where 16 are left.
+    """Weights (O, I, KH, KW) in panels [O/16][KH][KW][stored_inputs][16].
 
     `inputs` (I,): the stored place of each logical input among `stored_inputs`.
     """
@@ -18,10 +18,8 @@ def panels(shape: tuple[int, ...], inputs: NDArray[np.int64], stored_inputs: int
     stored_outputs, depth = padded_channels(outputs), high * wide * stored_inputs
     o = np.arange(outputs).reshape(-1, 1, 1, 1)
     tap = np.arange(high * wide).reshape(1, 1, high, wide)
-    panel = o // PANEL * PANEL
-    width = np.minimum(PANEL, stored_outputs - panel)
     row = tap * stored_inputs + inputs.reshape(1, -1, 1, 1)
-    return Storage(stored_outputs * depth, panel * depth + row * width + (o - panel), panels=1)
+    return Storage(stored_outputs * depth, (o // PANEL * depth + row) * PANEL + o % PANEL, panels=1)
 
 
 def grouped_panels(shape: tuple[int, ...], groups: int, blocks: int, stored_inputs: int) -> Storage:
