@@ -24,8 +24,7 @@ void conv_rows(const ConvRows& g, const float* rows, const float* panels, float*
   const bool whole = g.dilation_x == 1 && g.used == g.channels;  // a kernel row is one run of floats
   for (int64_t t = 0; t < g.blocks * tiles; ++t) {
     const int64_t block = t / tiles, n = t % tiles * TILE_COLUMNS, columns = tile_columns(n, outputs);
-    TileB b = from_panels(panels + block * depth * outputs, depth, n);
-    b.outer = span * b.row;
+    const float* const weights = panels + block * depth * outputs;
     for (int64_t r = 0; r < g.out_height; ++r) {
       const int64_t top = g.first + r * g.stride_y, begin = top < 0 ? ceil_div(-top, g.dilation_y) : 0;
       const int64_t end = least(g.kernel_height, ceil_div(most(0, g.height - top), g.dilation_y));
@@ -37,7 +36,7 @@ void conv_rows(const ConvRows& g, const float* rows, const float* panels, float*
       if (epilogue.bias != nullptr) c.bias = epilogue.bias + filter;
       if (epilogue.mask != nullptr) c.mask = epilogue.mask + at;
       if (whole || begin >= end) {
-        tile_rows({from + begin * next, step, 1, next}, {b.data + begin * b.outer, b.row, b.outer, b.reg},
+        tile_rows({from + begin * next, step, 1, next}, from_panels(weights, depth, begin * span, n, span),
                   {most(0, end - begin), span}, c, g.out_width, columns);
         continue;
       }
@@ -48,8 +47,7 @@ void conv_rows(const ConvRows& g, const float* rows, const float* panels, float*
         c.mask = last && epilogue.mask != nullptr ? epilogue.mask + at : nullptr;
         c.streams = last && epilogue.streams && ky == begin;  // what comes back is not sent past the caches
         tile_rows({from + ky * next, step, 1, g.dilation_x * g.channels},
-                  {b.data + ky * b.outer, b.row, inputs * b.row, b.reg}, {g.kernel_width, g.used}, c, g.out_width,
-                  columns);
+                  from_panels(weights, depth, ky * span, n, inputs), {g.kernel_width, g.used}, c, g.out_width, columns);
       }
     }
   }
@@ -140,7 +138,7 @@ void strided_rows(const conv2d_backward_data_args& a, const float* rows, int64_t
   const int64_t depth = a.kernel_height * a.kernel_width * inputs, apart = a.stride_x / gcd(a.stride_x, a.dilation_x);
   for (int64_t t = 0; t < a.blocks * tiles; ++t) {
     const int64_t block = t / tiles, n = t % tiles * TILE_COLUMNS, columns = tile_columns(n, outputs);
-    const TileB b = from_panels(a.turned + block * depth * outputs, depth, n);
+    const float* const weights = a.turned + block * depth * outputs;
     for (int64_t item = 0; item < out_rows * least(a.stride_x, a.width); ++item) {
       const int64_t r = item / least(a.stride_x, a.width), x = item % least(a.stride_x, a.width);
       const int64_t at = (r * a.width + x) * a.channels + block * outputs + n,
@@ -153,7 +151,7 @@ void strided_rows(const conv2d_backward_data_args& a, const float* rows, int64_t
       while (v < a.kernel_width && before(v) % a.stride_x != 0) ++v;
       while (u < a.kernel_height && above(u) % a.stride_y != 0) ++u;
       if (u == a.kernel_height || v == a.kernel_width) {  // no tap reaches these
-        tile_rows({rows, 0, 0, 0}, b, {0, 0}, c, pixels, columns);
+        tile_rows({rows, 0, 0, 0}, from_panels(weights, depth, 0, n), {0, 0}, c, pixels, columns);
         continue;
       }
       const int64_t count = (a.kernel_width - 1 - v) / apart + 1, skipped = a.stride_y / gcd(a.stride_y, a.dilation_y);
@@ -163,7 +161,7 @@ void strided_rows(const conv2d_backward_data_args& a, const float* rows, int64_t
         c.mask = u + skipped < a.kernel_height ? nullptr : whole_mask;
         tile_rows({rows + (row * wide + column) * a.filters + block * inputs, a.filters, 1,
                    apart * a.dilation_x / a.stride_x * a.filters},
-                  {b.data + (u * a.kernel_width + v) * inputs * b.row, b.row, apart * inputs * b.row, b.reg},
+                  from_panels(weights, depth, (u * a.kernel_width + v) * inputs, n, apart * inputs),
                   {count, a.used_filters}, c, pixels, columns);
         c.resume = true;
       }
@@ -239,9 +237,9 @@ void conv2d_backward_weights(const conv2d_backward_weights_args& a, const Run& r
         const int64_t ky = tap / taps_x, kx = tap % taps_x, down = ky * a.dilation_y, across = kx * a.dilation_x;
         const Valid vy = valid_outputs(down, a.top, a.stride_y, a.height, a.out_height);
         const Valid vx = runs ? Valid{0, a.out_width} : valid_outputs(across, a.left, a.stride_x, a.width, a.out_width);
-        const int64_t part = block * depth * outputs, row = (ky * a.kernel_width + kx) * inputs + m;
-        TileC c = into_panels(a.dweight + part, depth, row, n, image > 0);
-        if (a.mask != nullptr) c.mask = a.mask + part + panel_place(depth, row, n);
+        TileC c = into_panels(a.dweight + block * depth * outputs, depth, (ky * a.kernel_width + kx) * inputs + m, n,
+                              image > 0);
+        if (a.mask != nullptr) c.mask = a.mask + (c.data - a.dweight);
         const int64_t from_y = vy.begin * a.stride_y + down - a.top, from_x = vx.begin * a.stride_x + across - a.left;
         const int64_t channel = block * inputs + m, filter = block * outputs + n;
         const Reduction k{most(0, vy.end - vy.begin), most(0, vx.end - vx.begin)};

@@ -4,7 +4,7 @@ namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {
 
-constexpr int64_t DEPTH_BLOCK = 512;      // of the reduction: a block of a panel is 64 KB
+constexpr int64_t DEPTH_BLOCK = 512;      // of the reduction: a block of a panel is 32 KB
 constexpr int64_t BATCH_BLOCK = 256;      // rows of a weight gradient's block
 constexpr int64_t POINTWISE_BLOCK = 128;  // pixels of a 1×1 convolution's backward pass that are taken at a time
 
@@ -23,8 +23,6 @@ void matrix_product(const Run& run, const float* x, const Made& made, const floa
   const bool relu = tc.relu, streams = rows * columns > STREAMED;
   const auto block = [&](const float* from, int64_t m, int64_t count, int64_t n, int64_t k) {
     const int64_t end = least(depth, k + DEPTH_BLOCK);
-    TileB b = from_panels(panels, depth, n);
-    b.data += k * b.row;
     TileC c{y + m * columns + n, columns, nullptr, k > 0, false, nullptr};
     if (k == 0 && bias != nullptr) c.bias = bias + n;
     if (end == depth) {
@@ -35,7 +33,7 @@ void matrix_product(const Run& run, const float* x, const Made& made, const floa
     TileA rows_of_x{from + k, MAKES ? scratch_row(depth) : depth, 1, 0};
     // the rows after a tile's are fetched while it is made, by the first column of tiles: they come from memory
     if (!MAKES && n == 0 && depth <= DEPTH_BLOCK) rows_of_x.next = from + TILE_ROWS * depth;
-    tile_rows(rows_of_x, b, {1, end - k}, c, count, tile_columns(n, columns));
+    tile_rows(rows_of_x, from_panels(panels, depth, k, n), {1, end - k}, c, count, tile_columns(n, columns));
   };
   const auto rows_at = [&](int64_t m, int64_t count, int thread) {
     if constexpr (MAKES) {
@@ -184,7 +182,7 @@ void pointwise_backward(const pointwise_backward_args& a, const Run& run) {
       if (a.dx == nullptr) continue;
       ahead = {a.y == nullptr ? nullptr : a.y + next * a.units, nullptr, a.y == nullptr ? 0 : following * a.units, 0};
       for (int64_t n = 0; n < a.inputs; n += TILE_COLUMNS) {
-        tile_rows({dy, a.units, 1, 0, ahead.take(count, a.units)}, from_panels(a.turned, a.units, n), {1, a.units},
+        tile_rows({dy, a.units, 1, 0, ahead.take(count, a.units)}, from_panels(a.turned, a.units, 0, n), {1, a.units},
                   {a.dx + r * a.inputs + n, a.inputs, nullptr, false, false,
                    a.mask == nullptr ? nullptr : a.mask + r * a.inputs + n, streams},
                   count, tile_columns(n, a.inputs));

@@ -144,9 +144,9 @@ struct Ahead {
 FOVEAL_INLINE int64_t panel_place(int64_t depth, int64_t k, int64_t n) {
   return n / PANEL * PANEL * depth + k * PANEL + n % PANEL;
 }
-// Panels from column n on, as B: of `depth` rows; and from row k of that column on, as C.
-FOVEAL_INLINE TileB from_panels(const float* panels, int64_t depth, int64_t n) {
-  return {panels + panel_place(depth, 0, n), PANEL, 0, SPANS_PANELS ? PANEL * depth : LANES};
+// Panels of `depth` rows from row k and column n on, as B, its outer steps `outer` rows apart, and as C.
+FOVEAL_INLINE TileB from_panels(const float* panels, int64_t depth, int64_t k, int64_t n, int64_t outer = 0) {
+  return {panels + panel_place(depth, k, n), PANEL, outer * PANEL, SPANS_PANELS ? PANEL * depth : LANES};
 }
 FOVEAL_INLINE TileC into_panels(float* panels, int64_t depth, int64_t k, int64_t n, bool resume) {
   return {panels + panel_place(depth, k, n),   PANEL, nullptr, resume, false, nullptr, false,

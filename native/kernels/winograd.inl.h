@@ -189,7 +189,7 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
     for (int64_t panel = panels * part / parts; panel < panels * (part + 1) / parts; ++panel) {
       const int64_t n = panel * TILE_COLUMNS, columns = tile_columns(n, g.filters);
       for (int q = 0; q < FREQUENCIES; ++q) {
-        const TileB u = from_panels(a.u + q * weights_step(g.channels, g.filters), g.channels, n);
+        const TileB u = from_panels(a.u + q * weights_step(g.channels, g.filters), g.channels, 0, n);
         tile_rows({v + q * v_step, g.channels, 1, 0}, u, {1, a.used_channels},
                   {m + q * m_step, TILE_COLUMNS, nullptr, false, false, nullptr}, count, columns);
       }
@@ -353,7 +353,7 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
       ahead = {a.turned + (q + 1) * weights, resumes ? du + weights : nullptr, more * weights,
                resumes ? more * weights : 0};
       for (int64_t n = 0; n < g.channels; n += TILE_COLUMNS) {
-        const TileB u = from_panels(a.turned + q * weights, g.filters, n);
+        const TileB u = from_panels(a.turned + q * weights, g.filters, 0, n);
         tile_rows({m, g.filters, 1, 0, ahead.take(tiles, a.used_filters)}, u, {1, a.used_filters},
                   {v + n, g.channels, nullptr, false, false, nullptr}, tiles, tile_columns(n, g.channels));
       }

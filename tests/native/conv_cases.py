@@ -53,7 +53,7 @@ GEOMETRIES = {
     "rows_are_many_tiles": Geometry((16, 2, 43), Conv2d(16, (1, 3), padding=(0, 0, 1, 1))),
     "columns_16": Geometry((5, 6, 7), Conv2d(10, 3, padding=1)),
     "columns_32": Geometry((16, 5, 5), Conv2d(32, 3)),
-    "two_panels": Geometry((16, 5, 6), Conv2d(64, 3, padding=1)),
+    "two_tiles": Geometry((16, 5, 6), Conv2d(64, 3, padding=1)),
     "tile_and_a_half": Geometry((32, 5, 6), Conv2d(41, 3, padding=1)),
     "channels_gt_row_chunk": Geometry((128, 3, 4), Conv2d(16, 3, padding=1)),
     "channels_padded": Geometry((17, 4, 5), Conv2d(20, 3, padding=1)),
@@ -321,7 +321,7 @@ for name, geometry in GEOMETRIES.items():
 
 RELUS = (
     "columns_16",
-    "two_panels",
+    "two_tiles",
     "stride_2",
     "pad_gt_kernel",
     "band_splits",
@@ -334,7 +334,7 @@ for name in RELUS:
     register("conv2d_forward", f"{name}_no_bias", lambda g=GEOMETRIES[name]: forward(g, bias=False))
     register("conv2d_backward_data", f"{name}_mask", lambda g=GEOMETRIES[name]: backward_data(g, mask=True))
 
-for name in ("channels_3_bordered", "columns_16", "two_panels", "batch_prefix"):
+for name in ("channels_3_bordered", "columns_16", "two_tiles", "batch_prefix"):
     for relu in (False, True):
         register(
             "conv2d_forward", f"{name}_pool{'_relu' * relu}",

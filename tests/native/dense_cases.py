@@ -40,7 +40,7 @@ PRODUCTS = {
     "rows_gt_row_chunk": Product(1, 16, 48, images=113, batch=113),
     "rows_of_an_image": Product(49, 16, 32),
     "columns_16": Product(5, 16, 16),
-    "two_panels": Product(5, 16, 64),
+    "two_tiles": Product(5, 16, 64),
     "tile_and_a_half": Product(5, 32, 41),
     "many_units_few_rows": Product(1, 33, 200),
     "inputs_not_of_16": Product(1, 75, 20, stored=75),
