@@ -133,7 +133,9 @@ template <class M, class In, class Out>
 FOVEAL_INLINE void multiply_both_sides(const In& in, const Out& out) {
   Reg half[M::ROWS][M::COLUMNS];
   unroll<M::COLUMNS>([&](auto j) FOVEAL_INLINED {
-    multiply<M>([&](auto i) FOVEAL_INLINED { return in(i, j); },
+    Reg column[M::COLUMNS];
+    unroll<M::COLUMNS>([&](auto i) FOVEAL_INLINED { column[i] = in(i, j); });
+    multiply<M>([&](auto i) FOVEAL_INLINED { return column[i]; },
                 [&](auto i, Reg value) FOVEAL_INLINED { half[i][j] = value; });
   });
   unroll<M::ROWS>([&](auto i) FOVEAL_INLINED {

@@ -38,6 +38,31 @@ struct Reduction {
   int64_t outer, inner;
 };
 
+// The rows of a tile's A at one step of the reduction. An offset for each row would fill the general registers, and the
+// compiler would read most of them from the stack: as many instructions as there are broadcasts. Seven rows lie within
+// reach of one pointer by what an address can hold: s, 2s, 3s, 4s, 5s and 6s as 2 × 3s.
+template <int ROWS>
+struct RowPointers {
+  static constexpr int REACH = 7, POINTERS = (ROWS + REACH - 1) / REACH;
+  const char* from[POINTERS];
+  int64_t one, three, five;  // bytes
+
+  FOVEAL_INLINE RowPointers(const float* a, int64_t row)
+      : one(opaque(row * 4)), three(opaque(3 * one)), five(opaque(5 * one)) {
+    unroll<POINTERS>([&](auto p)
+                         FOVEAL_INLINED { from[p] = opaque(reinterpret_cast<const char*>(a) + p * REACH * one); });
+  }
+  template <int M>
+  FOVEAL_INLINE float at() const {
+    constexpr int NEAR = M % REACH;
+    const int64_t offset = NEAR % 5 == 0 ? NEAR / 5 * five : NEAR % 3 == 0 ? NEAR / 3 * three : NEAR * one;
+    return *reinterpret_cast<const float*>(from[M / REACH] + offset);
+  }
+  FOVEAL_INLINE void advance(int64_t floats) {
+    unroll<POINTERS>([&](auto p) FOVEAL_INLINED { from[p] += floats * 4; });
+  }
+};
+
 template <int ROWS, int REGS>
 __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Reduction& k, const TileC& tc) {
   Reg acc[ROWS][REGS];
@@ -59,18 +84,18 @@ __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Redu
   const float* next = ta.next == nullptr ? ta.data : ta.next;
   const int64_t next_step = ta.next == nullptr ? 0 : LINE;
   for (int64_t o = 0; o < k.outer; ++o) {
-    const float* a = ta.data + o * ta.outer;
+    RowPointers<ROWS> a(ta.data + o * ta.outer, a_row);
     const float* b = tb.data + o * tb.outer;
     for (int64_t i = 0; i < k.inner; ++i) {
       Reg bs[REGS];
       unroll<REGS>([&](auto r) { bs[r] = load(b + r * b_reg); });
       unroll<ROWS>([&](auto m) {
-        const Reg x = broadcast(a[m * a_row]);
+        const Reg x = broadcast(a.template at<m>());
         unroll<REGS>([&](auto r) { acc[m][r] = fma(x, bs[r], acc[m][r]); });
       });
       __builtin_prefetch(next, 0, NEAR_MEMORY);
       next += next_step;
-      a += a_inner;
+      a.advance(a_inner);
       b += b_row;
     }
   }

@@ -116,6 +116,13 @@ FOVEAL_INLINE int64_t gcd(int64_t a, int64_t b) {
   return a;
 }
 
+// x, of which the compiler no longer knows how it was made.
+template <class T>
+FOVEAL_INLINE T opaque(T x) {
+  asm("" : "+r"(x));
+  return x;
+}
+
 // A loop over 0 … N - 1 that is unrolled whole, its index a constant: arrays indexed by it stay in registers.
 template <int I>
 struct Index {

@@ -34,7 +34,7 @@ from foveal.shapes import padded_channels
 BAND_FLOATS = 1 << 17  # of a convolution's scratch rows: half a megabyte, to stay in a core's second-level cache
 TILE = 4  # Winograd's outputs, on each axis
 BLOCK = 28  # tiles of a Winograd forward step's work item
-SUPERBLOCK = 256  # tiles that a Winograd backward step takes at a time, at least; more of them
+SUPERBLOCK = 128  # tiles that a Winograd backward step takes at a time, at least; more of them
 FEW_TILES = 16  # of a batch, of which dU is made in parts and not kept
 GATHERED = 32  # inputs and filters of such a part: winograd.inl.h
 CHANNELS = 128  # where input and output have fewer channels than these, so that each time is worth its barriers
