@@ -39,8 +39,9 @@ struct Reduction {
 };
 
 // The rows of a tile's A at one step of the reduction. An offset for each row would fill the general registers, and the
-// compiler would read most of them from the stack: as many instructions as there are broadcasts. Seven rows lie within
-// reach of one pointer by what an address can hold: s, 2s, 3s, 4s, 5s and 6s as 2 × 3s.
+// compiler would read most of them from the stack: as many instructions as there are broadcasts, on a core whose other
+// thread may be another's. Seven rows lie within reach of one pointer by what an address can hold: s, 2s, 3s, 4s, 5s
+// and 6s as 2 × 3s. All are opaque, and again after each step, or multiples of them would be kept as well.
 template <int ROWS>
 struct RowPointers {
   static constexpr int REACH = 7, POINTERS = (ROWS + REACH - 1) / REACH;
@@ -60,6 +61,7 @@ struct RowPointers {
   }
   FOVEAL_INLINE void advance(int64_t floats) {
     unroll<POINTERS>([&](auto p) FOVEAL_INLINED { from[p] += floats * 4; });
+    one = opaque(one), three = opaque(three), five = opaque(five);
   }
 };
 
@@ -86,7 +88,7 @@ __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Redu
   for (int64_t o = 0; o < k.outer; ++o) {
     RowPointers<ROWS> a(ta.data + o * ta.outer, a_row);
     const float* b = tb.data + o * tb.outer;
-    for (int64_t i = 0; i < k.inner; ++i) {
+    for (int64_t i = k.inner; i > 0; --i) {
       Reg bs[REGS];
       unroll<REGS>([&](auto r) { bs[r] = load(b + r * b_reg); });
       unroll<ROWS>([&](auto m) {
