@@ -38,9 +38,9 @@ def steps_table(name: str) -> list[str]:
     return rows
 
 
-def ratios_table(*names: str) -> list[str]:
+def ratios_table(*names: str, machine: str = "") -> list[str]:
     """Ratios alone, a column for each run."""
-    runs = [{it["net"]: it for it in found(name)["results"]} for name in names]
+    runs = [{it["net"]: it for it in found(machine + name)["results"]} for name in names]
     rows = ["| network |" + "".join(f" {name} |" for name in names), "|---|" + "---|" * len(names)]
     return rows + [f"| {LABELS[net]} |" + "".join(f" {run[net]['ratio']:.2f} |" for run in runs) for net in runs[0]]
 
@@ -224,6 +224,8 @@ def tables() -> dict[str, list[str]]:
     """Each table of the pages by its mark."""
     return {
         "steps": steps_table("default"), "ratios": ratios_table("default", "tuned", "avx2"),
+        "xeon steps": steps_table("xeon_default"),
+        "xeon ratios": ratios_table("default", "tuned", "avx2", machine="xeon_"),
         "floors": floors_table("default"), "time": time_table(), "memory": memory_table(),
         "inference": inference_table(), "keras and jax": keras_jax_table(), "growth": growth_table(),
         "neighbour": neighbour_table(), "data": data_table(), "footprint": footprint_table(),
