@@ -78,9 +78,8 @@ void dropout_forward(const dropout_forward_args& a, const Run& run) {
         }
         const int64_t count = least(4 * LANES, a.channels - c);
         for (int64_t i = 0; i < count; i += LANES) {
-          const ByteReg bytes = *reinterpret_cast<const ByteReg*>(keep + i);
-          *reinterpret_cast<ByteReg*>(a.mask + at + c + i) = bytes;
-          const IntReg kept = __builtin_convertvector(bytes, IntReg);
+          const IntReg kept = load_bytes(keep + i);
+          store_bytes(a.mask + at + c + i, kept);
           store(a.y + at + c + i, kept != IntReg{} ? load(a.x + at + c + i) * scale : Reg{});
         }
       }
@@ -92,7 +91,7 @@ void dropout_backward(const dropout_backward_args& a, const Run& run) {
   const Reg scale = broadcast(static_cast<float>(1.0 / (1.0 - a.p)));
   each_range(run, run.batch * a.count, PIECE, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i += LANES) {
-      const IntReg keep = __builtin_convertvector(*reinterpret_cast<const ByteReg*>(a.mask + i), IntReg);
+      const IntReg keep = load_bytes(a.mask + i);
       store(a.dx + i, keep != IntReg{} ? load(a.dy + i) * scale : Reg{});
     }
   });

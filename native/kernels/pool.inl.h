@@ -29,15 +29,12 @@ struct Largest {
   }
   FOVEAL_INLINE void store(float* y, uint8_t* codes, int64_t at) const {
     FOVEAL_TARGET::store(y + at, value);
-    *reinterpret_cast<ByteReg*>(codes + at) = __builtin_convertvector(code, ByteReg);
+    store_bytes(codes + at, code);
   }
 };
 
 // The gradient that position `tap` gets of a window's.
-FOVEAL_INLINE Reg routed(Reg dy, const uint8_t* code, int32_t tap) {
-  const IntReg codes = __builtin_convertvector(*reinterpret_cast<const ByteReg*>(code), IntReg);
-  return codes == tap ? dy : Reg{};
-}
+FOVEAL_INLINE Reg routed(Reg dy, const uint8_t* code, int32_t tap) { return load_bytes(code) == tap ? dy : Reg{}; }
 
 void max_pool_forward(const max_pool_forward_args& a, const Run& run) {
   const int64_t C = a.channels;
@@ -63,7 +60,7 @@ void max_pool_forward(const max_pool_forward_args& a, const Run& run) {
           }
         }
         store(a.y + to + c, top);
-        *reinterpret_cast<ByteReg*>(a.code + to + c) = __builtin_convertvector(code, ByteReg);
+        store_bytes(a.code + to + c, code);
       }
     }
   });
@@ -82,7 +79,7 @@ void max_pool_backward(const max_pool_backward_args& a, const Run& run) {
         const int64_t from = ((n * a.out_height + oy) * a.out_width + ox) * C;
         for (int64_t c = 0; c < C; c += LANES) {
           const Reg dy = load(a.dy + from + c);
-          const IntReg code = __builtin_convertvector(*reinterpret_cast<const ByteReg*>(a.code + from + c), IntReg);
+          const IntReg code = load_bytes(a.code + from + c);
           for (int64_t y = wy.begin; y < wy.end; ++y) {
             for (int64_t x = wx.begin; x < wx.end; ++x) {
               const int32_t tap = static_cast<int32_t>((y - wy.first) * a.size_x + (x - wx.first));

@@ -37,6 +37,26 @@ typedef uint8_t ByteReg __attribute__((vector_size(LANES), aligned(1)));
 FOVEAL_INLINE Reg load(const float* p) { return *reinterpret_cast<const RegUnaligned*>(p); }
 FOVEAL_INLINE void store(float* p, Reg v) { *reinterpret_cast<RegUnaligned*>(p) = v; }
 
+// A byte of each lane, 0 to 255. Left to the compiler, bytes become words one by one, and with AVX2 words bytes.
+FOVEAL_INLINE IntReg load_bytes(const uint8_t* p) {
+#if defined(__AVX512F__)
+  return (IntReg)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__AVX2__)
+  return (IntReg)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#else
+  return __builtin_convertvector(*reinterpret_cast<const ByteReg*>(p), IntReg);
+#endif
+}
+FOVEAL_INLINE void store_bytes(uint8_t* p, IntReg v) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  const __m128i low = _mm256_castsi256_si128((__m256i)v), high = _mm256_extracti128_si256((__m256i)v, 1);
+  const __m128i bytes = _mm_packus_epi16(_mm_packus_epi32(low, high), _mm_setzero_si128());
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), bytes);
+#else
+  *reinterpret_cast<ByteReg*>(p) = __builtin_convertvector(v, ByteReg);
+#endif
+}
+
 // broadcast: x in every lane (not `Reg{} + x`, which costs an addition: -0.0 + 0.0 is 0.0).  fma: a * b + c.
 // maximum: b > a ? b : a, minimum: b < a ? b : a, which are a where either is no number: a NaN in a must show.
 #if defined(__AVX512F__)
