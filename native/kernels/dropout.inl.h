@@ -56,7 +56,7 @@ FOVEAL_INLINE void keep_of_vector(uint8_t* keep, int64_t c, int64_t pixel, int64
     philox(words, key);
     const WordReg i = f % 4;
     const IntReg kept = is_kept(i == 0 ? words[0] : i == 1 ? words[1] : i == 2 ? words[2] : words[3], p);
-    for (int q = 0; q < LANES; ++q) keep[from + q] = kept[q] != 0;
+    store_bytes(keep + from, kept & 1);
   }
 }
 
@@ -77,9 +77,9 @@ void dropout_forward(const dropout_forward_args& a, const Run& run) {
           keep_of_image(keep, c, pixel, image, step, key, least_kept);
         }
         const int64_t count = least(4 * LANES, a.channels - c);
+        __builtin_memcpy(a.mask + at + c, keep, count);
         for (int64_t i = 0; i < count; i += LANES) {
           const IntReg kept = load_bytes(keep + i);
-          store_bytes(a.mask + at + c + i, kept);
           store(a.y + at + c + i, kept != IntReg{} ? load(a.x + at + c + i) * scale : Reg{});
         }
       }

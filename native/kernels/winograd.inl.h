@@ -67,18 +67,11 @@ FOVEAL_INLINE void transform_input(const TileGrid& g, const float* x, const floa
   const Patch<N, const float*> patch(x + tile / g.per_image * g.height * g.width * g.channels, zeros,
                                      in_image / g.wide * F::OUT - g.top, in_image % g.wide * F::OUT - g.left, g.height,
                                      g.width, g.channels);
-  const int64_t below = F::OUT * g.width * g.channels;
   const auto transform = [&](const auto& read) FOVEAL_INLINED {
     for (int64_t c = 0; c < g.used_channels; c += LANES) {
-      multiply_both_sides<InputMatrix<F>>(
-          [&](auto i, auto j) FOVEAL_INLINED {
-            constexpr int I = i, J = j;  // those that the tile below is first to read
-            if constexpr (I >= N - F::OUT && J >= 1 && J <= F::OUT) {
-              __builtin_prefetch(patch.pixel[i][j] + c + below, 0, NEAR_MEMORY);
-            }
-            return read(i, j, c);
-          },
-          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(v + (i * N + j) * step + c, value); });
+      multiply_both_sides<InputMatrix<F>>([&](auto i, auto j) FOVEAL_INLINED { return read(i, j, c); },
+                                          [&](auto i, auto j, Reg value)
+                                              FOVEAL_INLINED { store(v + (i * N + j) * step + c, value); });
     }
   };
   if (affine == nullptr) {
@@ -176,6 +169,7 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
   const int64_t block = least(a.block, most(LEAST_BLOCK, ceil_div(tiles, wanted))), blocks = ceil_div(tiles, block);
   const int64_t panels = ceil_div(g.filters, TILE_COLUMNS), parts = least(panels, ceil_div(wanted, blocks));
   const int64_t v_step = a.block * g.channels + SKEW, m_step = a.block * TILE_COLUMNS + SKEW;
+  const int64_t weights = weights_step(g.channels, g.filters);
   const bool streams = a.code == nullptr && run.batch * g.out_height * g.out_width * g.filters > STREAMED;
   each(run, blocks * parts, [&](int64_t item, int thread) {
     float* const zeros = a.scratch + thread * a.scratch_floats;
@@ -189,8 +183,9 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
     for (int64_t panel = panels * part / parts; panel < panels * (part + 1) / parts; ++panel) {
       const int64_t n = panel * TILE_COLUMNS, columns = tile_columns(n, g.filters);
       for (int q = 0; q < FREQUENCIES; ++q) {
-        const TileB u = from_panels(a.u + q * weights_step(g.channels, g.filters), g.channels, 0, n);
-        tile_rows({v + q * v_step, g.channels, 1, 0}, u, {1, a.used_channels},
+        const TileB u = from_panels(a.u + q * weights, g.channels, 0, n);
+        const float* const next = q + 1 < FREQUENCIES ? u.data + weights : nullptr;  // U as a whole fits no cache
+        tile_rows({v + q * v_step, g.channels, 1, 0, next}, u, {1, a.used_channels},
                   {m + q * m_step, TILE_COLUMNS, nullptr, false, false, nullptr}, count, columns);
       }
       for (int64_t t = 0; t < count; ++t) {
@@ -226,18 +221,12 @@ FOVEAL_INLINE void transform_gradient(const TileGrid& g, const winograd_backward
     return;
   }
   const Patch<OUT, const float*> dy(a.dy + image, zeros, y0, x0, g.out_height, g.out_width, g.filters);
-  const int64_t below = OUT * g.out_width * g.filters;
   if (a.y == nullptr) {
-    transform([&](auto i, auto j, int64_t k) FOVEAL_INLINED {
-      __builtin_prefetch(dy.pixel[i][j] + k + below, 0, NEAR_MEMORY);
-      return load(dy.pixel[i][j] + k);
-    });
+    transform([&](auto i, auto j, int64_t k) FOVEAL_INLINED { return load(dy.pixel[i][j] + k); });
     return;
   }
   const Patch<OUT, const float*> y(a.y + image, zeros, y0, x0, g.out_height, g.out_width, g.filters);
   transform([&](auto i, auto j, int64_t k) FOVEAL_INLINED {
-    __builtin_prefetch(dy.pixel[i][j] + k + below, 0, NEAR_MEMORY);
-    __builtin_prefetch(y.pixel[i][j] + k + below, 0, NEAR_MEMORY);
     const NormGradient gradient(a.y_affine, a.coefficients, g.filters, k, a.relu);
     return gradient(load(dy.pixel[i][j] + k), load(y.pixel[i][j] + k)) * broadcast(y.inside[i][j]);
   });
@@ -312,8 +301,12 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
     each(run, ceil_div(tiles, GROUP), [&](int64_t item, int thread) {
       float* const zeros = a.scratch + thread * scratch_step;
       zero_floats(zeros, wide);
-      for (int64_t t = item * GROUP; t < least(tiles, (item + 1) * GROUP); ++t) {
+      // V and M in turn: what one tile of both reads and writes is more streams than a core's prefetcher follows
+      const int64_t begin = item * GROUP, end = least(tiles, begin + GROUP);
+      for (int64_t t = begin; t < end; ++t) {
         transform_input<F>(g, a.x, a.affine, a.rectify, zeros, first + t, a.v + t * g.channels, v_step);
+      }
+      for (int64_t t = begin; t < end; ++t) {
         transform_gradient<F>(g, a, zeros, first + t, a.m + t * g.filters, m_step);
       }
     });
