@@ -92,19 +92,21 @@ FOVEAL_INLINE void transform_input(const TileGrid& g, const float* x, const floa
 template <class F>
 void transform_weights(const winograd_weights_args& a, const Run& run) {
   constexpr int N = F::SIZE, R = F::TAPS;
-  constexpr int64_t OUTPUTS = 2 * PANEL;  // of a work item
-  const int64_t step = weights_step(a.inputs, a.outputs), depth = R * R * a.inputs;
-  each(run, ceil_div(a.outputs, OUTPUTS) * a.inputs, [&](int64_t item, int) {
-    const int64_t begin = item / a.inputs * OUTPUTS, input = item % a.inputs;
-    for (int64_t o = begin; o < least(a.outputs, begin + OUTPUTS); o += LANES) {
-      const float* const w = a.weight + panel_place(depth, input, o);
-      float* const u = a.u + panel_place(a.inputs, input, o);
-      multiply_both_sides<KernelMatrix<F>>(
-          [&](auto i, auto j) FOVEAL_INLINED {
-            const int64_t tap = a.turned ? (R - 1 - i) * R + R - 1 - j : i * R + j;
-            return load(w + tap * a.inputs * PANEL);
-          },
-          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(u + (i * N + j) * step, value); });
+  constexpr int64_t INPUTS = 16;  // of a work item, which has one panel's outputs: of each frequency it writes one run
+  const int64_t step = weights_step(a.inputs, a.outputs), depth = R * R * a.inputs, parts = ceil_div(a.inputs, INPUTS);
+  each(run, a.outputs / PANEL * parts, [&](int64_t item, int) {
+    const int64_t begin = item / parts * PANEL, first = item % parts * INPUTS;
+    for (int64_t input = first; input < least(a.inputs, first + INPUTS); ++input) {
+      for (int64_t o = begin; o < begin + PANEL; o += LANES) {
+        const float* const w = a.weight + panel_place(depth, input, o);
+        float* const u = a.u + panel_place(a.inputs, input, o);
+        multiply_both_sides<KernelMatrix<F>>(
+            [&](auto i, auto j) FOVEAL_INLINED {
+              const int64_t tap = a.turned ? (R - 1 - i) * R + R - 1 - j : i * R + j;
+              return load(w + tap * a.inputs * PANEL);
+            },
+            [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(u + (i * N + j) * step, value); });
+      }
     }
   });
 }
@@ -269,17 +271,20 @@ void gather_weights(const TileGrid& g, float* dweight, int64_t depth, int64_t st
     const int64_t first = item / across * GATHERED, count = least(GATHERED, g.channels - first);
     const int64_t used = most(0, least(count, g.used_channels - first));
     const float* const du = of_du(filter, first, filters, used, thread);
-    for (int64_t input = 0; input < count; ++input) {
-      for (int64_t o = 0; o < filters; o += LANES) {
-        float* const dw = dweight + panel_place(R * R * g.channels, first + input, filter + o);
-        if (input >= used) {
-          for (int tap = 0; tap < R * R; ++tap) store(dw + tap * g.channels * PANEL, Reg{});
-          continue;
-        }
-        const float* const u = du + panel_place(depth, input, o);
-        multiply_both_sides_transposed<KernelMatrix<F>>(
-            [&](auto i, auto j) FOVEAL_INLINED { return load(u + (i * N + j) * step); },
-            [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(dw + (i * R + j) * g.channels * PANEL, value); });
+    const auto gather = [&](int64_t input, int64_t o) FOVEAL_INLINED {
+      float* const dw = dweight + panel_place(R * R * g.channels, first + input, filter + o);
+      if (input >= used) {
+        for (int tap = 0; tap < R * R; ++tap) store(dw + tap * g.channels * PANEL, Reg{});
+        return;
+      }
+      const float* const u = du + panel_place(depth, input, o);
+      multiply_both_sides_transposed<KernelMatrix<F>>(
+          [&](auto i, auto j) FOVEAL_INLINED { return load(u + (i * N + j) * step); },
+          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(dw + (i * R + j) * g.channels * PANEL, value); });
+    };
+    for (int64_t panel = 0; panel < filters; panel += PANEL) {
+      for (int64_t input = 0; input < count; ++input) {
+        for (int64_t o = panel; o < panel + PANEL; o += LANES) gather(input, o);
       }
     }
   });
@@ -327,8 +332,10 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
     each(run, FREQUENCIES, [&](int64_t q, int) {
       float *const v = a.v + q * v_step, *const m = a.m + q * m_step;
       float* const du = a.du == nullptr ? nullptr : a.du + q * weights;
-      const int64_t more = q + 1 < FREQUENCIES;  // the next frequency's matrices are fetched while these are multiplied
-      Ahead ahead{v + v_step, m + m_step, more * tiles * g.channels, more * tiles * g.filters};
+      // the next frequency's matrices are fetched while these are multiplied: V and U beside dU, M and dU beside dV
+      const int64_t more = q + 1 < FREQUENCIES;
+      Ahead ahead{v + v_step, a.dx == nullptr ? m + m_step : a.turned + (q + 1) * weights, more * tiles * g.channels,
+                  a.dx == nullptr ? more * tiles * g.filters : more * weights};
       for (int64_t t = 0; du != nullptr && t < tiles; t += BATCH_BLOCK) {
         for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
           tile_rows({v + t * g.channels, 1, g.channels, 0, ahead.take(a.used_channels, least(BATCH_BLOCK, tiles - t))},
@@ -343,8 +350,7 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
       }
       if (a.dx == nullptr) return;
       const bool resumes = du != nullptr && image > 0;
-      ahead = {a.turned + (q + 1) * weights, resumes ? du + weights : nullptr, more * weights,
-               resumes ? more * weights : 0};
+      ahead = {m + m_step, resumes ? du + weights : nullptr, more * tiles * g.filters, resumes ? more * weights : 0};
       for (int64_t n = 0; n < g.channels; n += TILE_COLUMNS) {
         const TileB u = from_panels(a.turned + q * weights, g.filters, 0, n);
         tile_rows({m, g.filters, 1, 0, ahead.take(tiles, a.used_filters)}, u, {1, a.used_filters},
