@@ -32,7 +32,9 @@ void matrix_product(const Run& run, const float* x, const Made& made, const floa
     }
     TileA rows_of_x{from + k, MAKES ? scratch_row(depth) : depth, 1, 0};
     // the rows after a tile's are fetched while it is made, by the first column of tiles: they come from memory
-    if (!MAKES && n == 0 && depth <= DEPTH_BLOCK) rows_of_x.next = from + TILE_ROWS * depth;
+    if (!MAKES && n == 0 && depth <= DEPTH_BLOCK) {
+      rows_of_x.next = {from + TILE_ROWS * depth, (rows - m - TILE_ROWS) * depth};
+    }
     tile_rows(rows_of_x, from_panels(panels, depth, k, n), {1, end - k}, c, count, tile_columns(n, columns));
   };
   const auto rows_at = [&](int64_t m, int64_t count, int thread) {
@@ -136,8 +138,8 @@ void dense_backward_weights(const dense_backward_weights_args& a, const Run& run
         return NormGradient(a.y_affine, a.coefficients, a.units, c, a.relu)(load(a.dy + i), load(a.y + i));
       });
       const int64_t following = least(a.block, most(0, rows - r - a.block));  // rows of the next block
-      Ahead ahead{a.x + (r + a.block) * a.inputs, a.dy + (r + a.block) * a.units, following * a.inputs,
-                  following * a.units};
+      Ahead ahead{{a.x + (r + a.block) * a.inputs, following * a.inputs},
+                  {a.dy + (r + a.block) * a.units, following * a.units}};
       for (int64_t t = begin; t < end; ++t) {
         const int64_t n = t / chunks * TILE_COLUMNS, m = t % chunks * ROW_CHUNK,
                       inputs = least(ROW_CHUNK, a.inputs - m), columns = least(TILE_COLUMNS, last - n);
@@ -173,14 +175,14 @@ void pointwise_backward(const pointwise_backward_args& a, const Run& run) {
       const float* const x =
           normalised_rows(a.x + r * a.inputs, a.affine, a.rectify, count, a.inputs, made_x, a.inputs);
       const float* const dy = finished_rows(a, a.units, r, count, made_dy, a.units);
-      Ahead ahead{a.x + next * a.inputs, a.dy + next * a.units, following * a.inputs, following * a.units};
+      Ahead ahead{{a.x + next * a.inputs, following * a.inputs}, {a.dy + next * a.units, following * a.units}};
       for (int64_t n = 0; n < a.units; n += TILE_COLUMNS) {
         tile_rows({x, 1, a.inputs, 0, ahead.take(a.inputs, count)}, {dy + n, a.units, 0}, {1, count},
                   into_panels(sums, a.inputs, 0, n, r > begin), a.inputs, tile_columns(n, a.units));
       }
       if (a.dbias != nullptr) add_columns(dy, a.units, count, a.units, sums + size);
       if (a.dx == nullptr) continue;
-      ahead = {a.y == nullptr ? nullptr : a.y + next * a.units, nullptr, a.y == nullptr ? 0 : following * a.units, 0};
+      ahead = {a.y == nullptr ? Stretch{} : Stretch{a.y + next * a.units, following * a.units}, {}};
       for (int64_t n = 0; n < a.inputs; n += TILE_COLUMNS) {
         tile_rows({dy, a.units, 1, 0, ahead.take(count, a.units)}, from_panels(a.turned, a.units, 0, n), {1, a.units},
                   {a.dx + r * a.inputs + n, a.inputs, nullptr, false, false,

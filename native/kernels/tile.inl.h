@@ -4,12 +4,27 @@ namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {
 
+constexpr int64_t LINE = 16;  // floats of a cache line
+
+// Memory, `floats` from `from` on; nothing where that is not above 0.
+struct Stretch {
+  const float* from = nullptr;
+  int64_t floats = 0;
+
+  // The rest of it after so many lines.
+  FOVEAL_INLINE void pass(int64_t lines) {
+    if (floats <= 0) return;
+    from += lines * LINE;
+    floats -= lines * LINE;
+  }
+};
+
 // A[m, (o, k)] = a[m * row + o * outer + k * inner]; B[(o, k), n] = b[o * outer + k * row + n]; C[m, n] = c[m * row +
 // n]. In panels the columns of each register of a tile lie `reg` floats after those of the one before.
 struct TileA {
   const float* data;
   int64_t row, inner, outer;
-  const float* next = nullptr;  // what to fetch into cache meanwhile, a line for each step of the reduction
+  Stretch next = {};  // to be fetched into cache meanwhile, a line for each step of the reduction
 };
 struct TileB {
   const float* data;
@@ -30,7 +45,6 @@ constexpr int64_t PANEL = 16;
 constexpr bool SPANS_PANELS = LANES * TILE_REGS > PANEL;
 static_assert(!SPANS_PANELS || LANES == PANEL, "a register lies in one panel");
 
-constexpr int64_t LINE = 16;    // floats of a cache line
 constexpr int64_t SKEW = 16;    // between rows or matrices whose lines would share a few sets of the cache
 constexpr int NEAR_MEMORY = 2;  // a prefetch into the second-level cache
 
@@ -83,8 +97,8 @@ __attribute__((noinline)) void tile(const TileA& ta, const TileB& tb, const Redu
     });
   }
   const int64_t a_row = ta.row, a_inner = ta.inner, b_row = tb.row, b_reg = SPANS_PANELS ? tb.reg : LANES;
-  const float* next = ta.next == nullptr ? ta.data : ta.next;
-  const int64_t next_step = ta.next == nullptr ? 0 : LINE;
+  const float* next = ta.next.floats > 0 ? ta.next.from : ta.data;
+  const int64_t next_step = ta.next.floats > 0 ? LINE : 0;
   for (int64_t o = 0; o < k.outer; ++o) {
     RowPointers<ROWS> a(ta.data + o * ta.outer, a_row);
     const float* b = tb.data + o * tb.outer;
@@ -148,22 +162,21 @@ FOVEAL_INLINE void tile_rows(TileA a, const TileB& b, const Reduction& k, TileC 
     a.data = a0 + m * a.row;
     c.data = c0 + m * c.row;
     if (mask0 != nullptr) c.mask = mask0 + m * c.row;
-    if (i > 0 && a.next != nullptr) a.next += k.outer * k.inner * LINE;
     by_rows[end - m](a, b, k, c);
+    a.next.pass(k.outer * k.inner);
   }
 }
 
 // Memory to be fetched into cache while tiles are made: two stretches, the second after the first.
 struct Ahead {
-  const float *first, *second;
-  int64_t of_first, of_second, taken = 0;
+  Stretch first, second;
 
   // What the tiles of `rows` rows are to fetch, a line for each step of their reduction: `TileA::next`.
-  FOVEAL_INLINE const float* take(int64_t rows, int64_t reduction) {
-    const int64_t at = taken;
-    taken += ceil_div(rows, TILE_ROWS) * reduction * LINE;
-    if (at < of_first) return first + at;
-    return at < of_first + of_second ? second + (at - of_first) : nullptr;
+  FOVEAL_INLINE Stretch take(int64_t rows, int64_t reduction) {
+    Stretch& left = first.floats > 0 ? first : second;
+    const Stretch taken = left;
+    left.pass(ceil_div(rows, TILE_ROWS) * reduction);
+    return taken;
   }
 };
 

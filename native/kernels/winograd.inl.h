@@ -186,7 +186,8 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
       const int64_t n = panel * TILE_COLUMNS, columns = tile_columns(n, g.filters);
       for (int q = 0; q < FREQUENCIES; ++q) {
         const TileB u = from_panels(a.u + q * weights, g.channels, 0, n);
-        const float* const next = q + 1 < FREQUENCIES ? u.data + weights : nullptr;  // U as a whole fits no cache
+        Stretch next;  // U as a whole fits no cache
+        if (q + 1 < FREQUENCIES) next = {u.data + weights, g.channels * columns};
         tile_rows({v + q * v_step, g.channels, 1, 0, next}, u, {1, a.used_channels},
                   {m + q * m_step, TILE_COLUMNS, nullptr, false, false, nullptr}, count, columns);
       }
@@ -334,8 +335,8 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
       float* const du = a.du == nullptr ? nullptr : a.du + q * weights;
       // the next frequency's matrices are fetched while these are multiplied: V and U beside dU, M and dU beside dV
       const int64_t more = q + 1 < FREQUENCIES;
-      Ahead ahead{v + v_step, a.dx == nullptr ? m + m_step : a.turned + (q + 1) * weights, more * tiles * g.channels,
-                  a.dx == nullptr ? more * tiles * g.filters : more * weights};
+      const Stretch next_v{v + v_step, more * tiles * g.channels}, next_m{m + m_step, more * tiles * g.filters};
+      Ahead ahead{next_v, a.dx == nullptr ? next_m : Stretch{a.turned + (q + 1) * weights, more * weights}};
       for (int64_t t = 0; du != nullptr && t < tiles; t += BATCH_BLOCK) {
         for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
           tile_rows({v + t * g.channels, 1, g.channels, 0, ahead.take(a.used_channels, least(BATCH_BLOCK, tiles - t))},
@@ -350,7 +351,7 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
       }
       if (a.dx == nullptr) return;
       const bool resumes = du != nullptr && image > 0;
-      ahead = {m + m_step, resumes ? du + weights : nullptr, more * tiles * g.filters, resumes ? more * weights : 0};
+      ahead = {next_m, resumes ? Stretch{du + weights, more * weights} : Stretch{}};
       for (int64_t n = 0; n < g.channels; n += TILE_COLUMNS) {
         const TileB u = from_panels(a.turned + q * weights, g.filters, 0, n);
         tile_rows({m, g.filters, 1, 0, ahead.take(tiles, a.used_filters)}, u, {1, a.used_filters},
