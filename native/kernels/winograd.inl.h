@@ -186,7 +186,7 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
       const int64_t n = panel * TILE_COLUMNS, columns = tile_columns(n, g.filters);
       for (int q = 0; q < FREQUENCIES; ++q) {
         const TileB u = from_panels(a.u + q * weights, g.channels, 0, n);
-        Stretch next;  // U as a whole fits no cache
+        Stretch next;  // of U, which as a whole fits no cache
         if (q + 1 < FREQUENCIES) next = {u.data + weights, g.channels * columns};
         tile_rows({v + q * v_step, g.channels, 1, 0, next}, u, {1, a.used_channels},
                   {m + q * m_step, TILE_COLUMNS, nullptr, false, false, nullptr}, count, columns);
