@@ -235,13 +235,25 @@ FOVEAL_INLINE void transform_gradient(const TileGrid& g, const winograd_backward
   });
 }
 
-// dx of one image: the sum of its tiles' B dV Bᵀ. trash: where what falls outside the image goes.
+struct Rows {
+  int64_t begin, end;
+};
+// A band of dx of one image, rows `row` to `row` + `rows` of its tiles: the sum of their B dV Bᵀ. Bands are gathered
+// from above; what two of them share holds the first one's sums when the second comes. trash: where what falls outside
+// the image goes. Returns the rows of pixels that are finished with this band.
 template <class F>
-FOVEAL_INLINE void gather_gradient(const TileGrid& g, const float* v, int64_t step, float* dx, const float* mask,
-                                   float* trash) {
+FOVEAL_INLINE Rows gather_gradient(const TileGrid& g, int64_t row, int64_t rows, const float* v, int64_t step,
+                                   float* dx, const float* mask, float* trash) {
   constexpr int N = F::SIZE;
-  zero_floats(dx, g.height * g.width * g.channels);
-  for (int64_t t = 0; t < g.per_image; ++t, v += g.channels) {
+  const int64_t line = g.width * g.channels;
+  const auto edge = [&](int64_t above, int64_t overlap) FOVEAL_INLINED {  // row of pixels below so many rows of tiles
+    if (above == 0) return int64_t{0};
+    return above == g.high ? g.height : least(g.height, most(0, above * F::OUT - g.top + overlap));
+  };
+  const Rows finished{edge(row, 0), edge(row + rows, 0)};
+  const Rows fresh{edge(row, N - F::OUT), edge(row + rows, N - F::OUT)};
+  zero_floats(dx + fresh.begin * line, (fresh.end - fresh.begin) * line);
+  for (int64_t t = row * g.wide; t < (row + rows) * g.wide; ++t, v += g.channels) {
     const Patch<N, float*> patch(dx, trash, t / g.wide * F::OUT - g.top, t % g.wide * F::OUT - g.left, g.height,
                                  g.width, g.channels);
     for (int64_t c = 0; c < g.channels; c += LANES) {
@@ -253,10 +265,10 @@ FOVEAL_INLINE void gather_gradient(const TileGrid& g, const float* v, int64_t st
                                                      });
     }
   }
-  if (mask == nullptr) return;
-  for (int64_t i = 0; i < g.height * g.width * g.channels; i += LANES) {
+  for (int64_t i = finished.begin * line; mask != nullptr && i < finished.end * line; i += LANES) {
     store(dx + i, load(mask + i) > Reg{} ? load(dx + i) : Reg{});
   }
+  return finished;
 }
 
 constexpr int64_t GATHERED = 32;  // inputs and filters that a work item gathers
@@ -296,24 +308,28 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
   constexpr int FREQUENCIES = F::SIZE * F::SIZE;
   constexpr int64_t GROUP = 8;  // tiles of one work item
   const TileGrid g = tile_grid<F>(a);
-  const int64_t most_tiles = a.images * g.per_image;
+  const int64_t most_tiles = a.images * a.rows * g.wide;
   const int64_t v_step = most_tiles * g.channels + SKEW, m_step = most_tiles * g.filters + SKEW;
   const int64_t wide = most(g.channels, g.filters), weights = weights_step(g.channels, g.filters);
   const int64_t part_step = weights_step(GATHERED, GATHERED);
   const int64_t scratch_step = 2 * wide + (a.du == nullptr ? FREQUENCIES * part_step : 0);
-  for (int64_t image = 0; image < run.batch; image += a.images) {
-    const int64_t images = least(a.images, run.batch - image), tiles = images * g.per_image;
-    const int64_t first = image * g.per_image;
+  const int64_t bands = ceil_div(g.high, a.rows), parts = ceil_div(run.batch, a.images) * bands;
+  for (int64_t part = 0; part < parts; ++part) {  // bands of so many images, then those below them
+    const int64_t image = part / bands * a.images, images = least(a.images, run.batch - image);
+    const int64_t row = part % bands * a.rows, rows = least(a.rows, g.high - row), in_band = rows * g.wide;
+    const int64_t tiles = images * in_band;
+    const auto place = [&](int64_t t)
+                           FOVEAL_INLINED { return (image + t / in_band) * g.per_image + row * g.wide + t % in_band; };
     each(run, ceil_div(tiles, GROUP), [&](int64_t item, int thread) {
       float* const zeros = a.scratch + thread * scratch_step;
       zero_floats(zeros, wide);
       // V and M in turn: what one tile of both reads and writes is more streams than a core's prefetcher follows
       const int64_t begin = item * GROUP, end = least(tiles, begin + GROUP);
       for (int64_t t = begin; t < end; ++t) {
-        transform_input<F>(g, a.x, a.affine, a.rectify, zeros, first + t, a.v + t * g.channels, v_step);
+        transform_input<F>(g, a.x, a.affine, a.rectify, zeros, place(t), a.v + t * g.channels, v_step);
       }
       for (int64_t t = begin; t < end; ++t) {
-        transform_gradient<F>(g, a, zeros, first + t, a.m + t * g.filters, m_step);
+        transform_gradient<F>(g, a, zeros, place(t), a.m + t * g.filters, m_step);
       }
     });
     if (a.du == nullptr) {  // of few tiles dU would be large beside V and M: its parts are made, and stay in cache
@@ -341,16 +357,16 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
         for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
           tile_rows({v + t * g.channels, 1, g.channels, 0, ahead.take(a.used_channels, least(BATCH_BLOCK, tiles - t))},
                     {m + t * g.filters + n, g.filters, 0}, {1, least(BATCH_BLOCK, tiles - t)},
-                    into_panels(du, g.channels, 0, n, image + t > 0), a.used_channels, tile_columns(n, g.filters));
+                    into_panels(du, g.channels, 0, n, part + t > 0), a.used_channels, tile_columns(n, g.filters));
         }
       }
       if (q == F::SIZE + 1 && a.dbias != nullptr) {  // of point 1 on both axes: there dM is the sum of a tile's dy
-        if (image == 0) __builtin_memset(a.sums, 0, g.filters * 8);
+        if (part == 0) __builtin_memset(a.sums, 0, g.filters * 8);
         add_columns(m, g.filters, tiles, g.filters, a.sums);
-        if (image + a.images >= run.batch) set_columns(g.filters, a.sums, a.dbias);
+        if (part + 1 == parts) set_columns(g.filters, a.sums, a.dbias);
       }
       if (a.dx == nullptr) return;
-      const bool resumes = du != nullptr && image > 0;
+      const bool resumes = du != nullptr && part > 0;
       ahead = {next_m, resumes ? Stretch{du + weights, more * weights} : Stretch{}};
       for (int64_t n = 0; n < g.channels; n += TILE_COLUMNS) {
         const TileB u = from_panels(a.turned + q * weights, g.filters, 0, n);
@@ -361,11 +377,13 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
     if (a.dx == nullptr) continue;
     each(run, images, [&](int64_t i, int thread) {
       const int64_t at = (image + i) * g.height * g.width * g.channels;
-      gather_gradient<F>(g, a.v + i * g.per_image * g.channels, v_step, a.dx + at,
-                         a.mask == nullptr ? nullptr : a.mask + at, a.scratch + thread * scratch_step + wide);
+      const Rows finished =
+          gather_gradient<F>(g, row, rows, a.v + i * in_band * g.channels, v_step, a.dx + at,
+                             a.mask == nullptr ? nullptr : a.mask + at, a.scratch + thread * scratch_step + wide);
       if (a.moments == nullptr) return;
-      add_gradients(a.x + at, a.dx + at, a.affine, a.mean, a.rectify, g.height * g.width, g.channels, false,
-                    a.moments + (image + i) * 2 * g.channels);
+      const int64_t begin = at + finished.begin * g.width * g.channels;
+      add_gradients(a.x + begin, a.dx + begin, a.affine, a.mean, a.rectify, (finished.end - finished.begin) * g.width,
+                    g.channels, row > 0, a.moments + (image + i) * 2 * g.channels);
     });
   }
   if (a.du == nullptr) return;

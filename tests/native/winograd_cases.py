@@ -5,6 +5,8 @@ by so many units in the last place (EPS) of the largest sum of magnitudes that a
 winograd.inl.h states: about twice the worst that was seen.
 """
 
+from functools import partial
+
 import numpy as np
 from conv_cases import Geometry, bias_wanted, define, gradient_given, gradients, moments_wanted, pooled, tensors, turned
 from kernel_case import EPS, Case, Out, Want, register, tolerance
@@ -138,12 +140,13 @@ def backward(
     dy: str = "plain",
     affine: str | None = None,
     images: int = 2,
+    rows: int | None = None,
     bias: bool = True,
     moments: bool = False,
     few: bool = False,
 ) -> Case:
-    """dy: how it is given, see conv_cases.gradient_given. moments: of dx, see conv_cases.moments_wanted. few: tiles, so
-    that dU is made in parts."""
+    """images, rows: how many of them, of tiles, are taken at a time; None: all rows. dy: how it is given, see
+    conv_cases.gradient_given. moments: of dx, see conv_cases.moments_wanted. few: tiles, so dU is made in parts."""
     x, given = normalised(g, affine)
     weight, s = tensors(g)[1].astype(np.float64), sizes(g)
     gradient, extra = gradient_given(tensors(g)[2], dy)
@@ -167,7 +170,9 @@ def backward(
         )
         made["moments"] = Out(g.images * 2 * s["channels"])
     frequencies = (s["kernel"] + 3) ** 2
-    tiles = images * -(-s["out_height"] // 4) * -(-s["out_width"] // 4)
+    high, wide = -(-s["out_height"] // 4), -(-s["out_width"] // 4)
+    rows = high if rows is None else rows
+    tiles = images * rows * wide
     scratch = 2 * max(s["channels"], s["filters"]) + (frequencies * (32 * COLUMNS + SKEW) if few else 0)
     swapped = transformed(weight.transpose(1, 0, 2, 3), s["filters"]).astype(np.float32)
     args = {
@@ -176,7 +181,7 @@ def backward(
         "dx": Out(g.images * stored(x)[0].size) if dx else None,
         "v": Out(frequencies * (tiles * s["channels"] + SKEW)), "m": Out(frequencies * (tiles * s["filters"] + SKEW)),
         "du": None if few else Out(frequencies * (s["channels"] * s["filters"] + SKEW)),
-        "scratch": Out(scratch, per_thread=True), **s, "images": images,
+        "scratch": Out(scratch, per_thread=True), **s, "images": images, "rows": rows,
     }  # fmt: skip
     return Case("winograd_backward", args, want, g.batch)
 
@@ -208,6 +213,20 @@ for name in ("one_tile", "partial_tiles", "tile_and_a_half", "batch_prefix", "fi
 for images in (1, 3):
     many = shaped(16, 7, 8, Conv2d(16, 3, padding=1), 5, 4)
     register("winograd_backward", f"{images}_images_at_a_time", lambda n=images, g=many: backward(g, images=n))
+BANDS = {  # of tiles, the last one lower in some; borders that reach across them, or none
+    "bands": (shaped(16, 17, 7, Conv2d(16, 3, padding=1), 5, 4), 2, 3),
+    "bands_of_one": (shaped(16, 12, 5, Conv2d(32, 3), 3, 3), 3, 1),
+    "bands_border": (shaped(16, 9, 6, Conv2d(16, 3, padding=(5, 0, 4, 5)), 2, 2), 1, 2),
+    "bands_of_five": (shaped(48, 14, 9, Conv2d(16, 5, padding=2), 3, 3), 2, 2),
+}
+for name, (geometry, images, rows) in BANDS.items():
+    taken = partial(backward, geometry, images=images, rows=rows)
+    register("winograd_backward", name, taken)
+    register("winograd_backward", f"{name}_mask", partial(taken, mask=True))
+    register("winograd_backward", f"{name}_no_dx", partial(taken, dx=False))
+    register("winograd_backward", f"{name}_pooled", partial(taken, dy="pooled"))
+    register("winograd_backward", f"{name}_norm_relu", partial(taken, dy="norm_relu", affine="relu"))
+    register("winograd_backward", f"{name}_moments", partial(taken, affine="relu", moments=True))
 for kernel in (3, 5):
     for turn in (False, True):
         edge = f"kernel_{kernel}{'_turned' * turn}"

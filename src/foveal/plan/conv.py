@@ -37,6 +37,7 @@ BLOCK = 28  # tiles of a Winograd forward step's work item
 SUPERBLOCK = 128  # tiles that a Winograd backward step takes at a time, at least; more of them
 FEW_TILES = 16  # of a batch, of which dU is made in parts and not kept
 GATHERED = 32  # inputs and filters of such a part: winograd.inl.h
+TOGETHER = 8  # images whose tiles these are, at least, a few rows of each: dx of an image is summed by one thread
 CHANNELS = 128  # where input and output have fewer channels than these, so that each time is worth its barriers
 COLUMNS = 32  # of a tile, at most
 GRADIENT_FLOATS = 1 << 15  # of a first layer's outputs whose gradient is finished at a time: 128 KB
@@ -240,8 +241,10 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
 
     def backward(gradient: Gradient) -> Gradient | None:
         given = conv.gradient(gradient, b)
-        tiles = -(-y.height // TILE) * -(-y.width // TILE)
-        images = min(b.batch, max(1, SUPERBLOCK * max(1, CHANNELS // (x.stored + y.stored)) // tiles))
+        high, wide = -(-y.height // TILE), -(-y.width // TILE)
+        tiles, most = high * wide, SUPERBLOCK * max(1, CHANNELS // (x.stored + y.stored))
+        images = min(b.batch, max(TOGETHER, most // tiles))
+        rows = min(high, max(1, most // (images * wide)))
         few, scratch = b.batch * tiles <= FEW_TILES, 2 * max(x.stored, y.stored)
         scratch += frequencies * (GATHERED**2 + SKEW) if few else 0
         dx, into = onward(x, b)
@@ -255,11 +258,11 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
         b.emit(
             "winograd_backward", 2 * conv.flops, **reading(x), **given, turned=turned, **into,
             dweight=b.gradient_of(conv.weight), **with_bias(conv.bias, y, b),
-            v=b.buffer("v", constant=frequencies * (images * tiles * x.stored + SKEW)),
-            m=b.buffer("m", constant=frequencies * (images * tiles * y.stored + SKEW)),
+            v=b.buffer("v", constant=frequencies * (images * rows * wide * x.stored + SKEW)),
+            m=b.buffer("m", constant=frequencies * (images * rows * wide * y.stored + SKEW)),
             du=None if few else b.buffer("du", constant=sizes),
             scratch=b.buffer("scratch", constant=scratch * b.threads), **geometry,
-            images=images,
+            images=images, rows=rows,
         )  # fmt: skip
         return dx
 
