@@ -224,15 +224,18 @@ void conv2d_backward_weights(const conv2d_backward_weights_args& a, const Run& r
                     (a.out_height - 1) * a.stride_y + a.kernel_height <= a.height;
   const int64_t inputs = a.channels / a.blocks, outputs = a.filters / a.blocks;
   const int64_t taps_x = runs ? 1 : a.kernel_width, span = runs ? a.kernel_width * inputs : inputs;
-  const int64_t chunks = ceil_div(span, ROW_CHUNK), columns = ceil_div(outputs, TILE_COLUMNS);
-  const int64_t taps = a.kernel_height * taps_x, tiles = a.blocks * taps * columns * chunks;
+  const int64_t columns = ceil_div(outputs, TILE_COLUMNS), taps = a.kernel_height * taps_x;
+  const int64_t whole = a.blocks * taps * columns, wanted = ITEMS * pool_threads(*run.pool);
+  const int64_t chunks = most(ceil_div(span, ROW_CHUNK), least(ceil_div(span, TILE_ROWS), ceil_div(wanted, whole)));
+  const int64_t tiles = whole * chunks;
   const int64_t depth = a.kernel_height * a.kernel_width * inputs;
   each_share(run, tiles, [&](int64_t begin, int64_t end, int) {
     for (int64_t image = 0; image < run.batch; ++image) {
       const float* const x = a.x + image * a.height * a.width * a.channels;
       const float* const dy = a.dy + image * a.out_height * a.out_width * a.filters;
       for (int64_t t = begin; t < end; ++t) {
-        const int64_t m = t % chunks * ROW_CHUNK, n = t / chunks % columns * TILE_COLUMNS;
+        const int64_t m = span * (t % chunks) / chunks, count = span * (t % chunks + 1) / chunks - m;
+        const int64_t n = t / chunks % columns * TILE_COLUMNS;
         const int64_t tap = t / chunks / columns % taps, block = t / chunks / columns / taps;
         const int64_t ky = tap / taps_x, kx = tap % taps_x, down = ky * a.dilation_y, across = kx * a.dilation_x;
         const Valid vy = valid_outputs(down, a.top, a.stride_y, a.height, a.out_height);
@@ -246,7 +249,7 @@ void conv2d_backward_weights(const conv2d_backward_weights_args& a, const Run& r
         tile_rows({x + (from_y * a.width + from_x) * a.channels + channel, 1, a.stride_x * a.channels,
                    a.stride_y * a.width * a.channels},
                   {dy + (vy.begin * a.out_width + vx.begin) * a.filters + filter, a.filters, a.out_width * a.filters},
-                  k, c, least(ROW_CHUNK, span - m), tile_columns(n, outputs));
+                  k, c, count, tile_columns(n, outputs));
       }
     }
   });

@@ -44,24 +44,29 @@ void matrix_product(const Run& run, const float* x, const Made& made, const floa
       return x + m * depth;
     }
   };
-  const int64_t chunks = ceil_div(rows, ROW_CHUNK), tiles = ceil_div(columns, TILE_COLUMNS);
-  if (chunks >= tiles) {  // many rows: each item keeps its rows in cache and passes over all panels
+  const int64_t tiles = ceil_div(columns, TILE_COLUMNS), wanted = ITEMS * pool_threads(*run.pool);
+  if (ceil_div(rows, ROW_CHUNK) >= tiles) {  // many rows: each item keeps its rows in cache and passes over all panels
+    const int64_t chunks = most(ceil_div(rows, ROW_CHUNK), least(ceil_div(rows, TILE_ROWS), wanted));
     each(run, chunks, [&](int64_t item, int thread) {
-      const int64_t m = item * ROW_CHUNK, count = least(ROW_CHUNK, rows - m);
+      const int64_t m = rows * item / chunks, count = rows * (item + 1) / chunks - m;
       const float* const from = rows_at(m, count, thread);
       for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) {
         for (int64_t n = 0; n < columns; n += TILE_COLUMNS) block(from, m, count, n, k);
       }
       if (streams) stream_end();
     });
-  } else {  // few rows: each item keeps its columns in cache and passes over all rows
-    const int64_t step = MAKES ? ROW_CHUNK : rows;
-    const int64_t wide = TILE_COLUMNS * (MAKES ? most(1, tiles / (4 * pool_threads(*run.pool))) : 1);
-    each(run, ceil_div(columns, wide), [&](int64_t item, int thread) {
-      for (int64_t m = 0; m < rows; m += step) {
-        const float* const from = rows_at(m, least(step, rows - m), thread);
-        for (int64_t n = item * wide; n < least(columns, (item + 1) * wide); n += TILE_COLUMNS) {
-          for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) block(from, m, least(step, rows - m), n, k);
+  } else {  // few rows: each item keeps its columns in cache and passes over all rows; over a part of them where
+            // columns of tiles are so few that one more or less is much of a thread's share
+    const int64_t wide = TILE_COLUMNS * (MAKES ? most(1, tiles / wanted) : 1), across = ceil_div(columns, wide);
+    const int64_t parts = MAKES ? 1 : least(ceil_div(rows, 2 * TILE_ROWS), ceil_div(4 * wanted, across));
+    each(run, across * parts, [&](int64_t item, int thread) {
+      const int64_t first = item / parts * wide, part = item % parts, end = rows * (part + 1) / parts;
+      const int64_t step = MAKES ? ROW_CHUNK : rows;
+      for (int64_t m = rows * part / parts; m < end; m += step) {
+        const int64_t count = least(step, end - m);
+        const float* const from = rows_at(m, count, thread);
+        for (int64_t n = first; n < least(columns, first + wide); n += TILE_COLUMNS) {
+          for (int64_t k = 0; k < depth; k += DEPTH_BLOCK) block(from, m, count, n, k);
         }
       }
       if (streams) stream_end();

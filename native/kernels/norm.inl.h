@@ -134,24 +134,31 @@ void batch_norm_forward(const batch_norm_forward_args& a, const Run& run) {
       });
     });
   });
-  const double total = static_cast<double>(run.batch * P);
-  for (int64_t c = 0; c < C; ++c) {
-    double mean = 0, squares = 0;
-    for (int64_t n = 0; n < run.batch; ++n) mean += a.partial[n * 2 * C + c];
-    mean /= static_cast<double>(run.batch);
+  const double total = static_cast<double>(run.batch * P), images = static_cast<double>(run.batch);
+  each_range(run, C, SUMS, [&](int64_t begin, int64_t end) {
+    double means[SUMS] = {}, sums[SUMS] = {};
     for (int64_t n = 0; n < run.batch; ++n) {
-      const double d = a.partial[n * 2 * C + c] - mean;
-      squares += a.partial[n * 2 * C + C + c] + d * d * static_cast<double>(P);
+      for (int64_t c = begin; c < end; ++c) means[c - begin] += a.partial[n * 2 * C + c];
     }
-    const double variance = squares / total, inverse = 1.0 / __builtin_sqrt(variance + a.eps);
-    const double scale = a.weight[c] * inverse;
-    a.saved[c] = static_cast<float>(mean);
-    a.saved[C + c] = static_cast<float>(inverse);
-    a.affine[c] = static_cast<float>(scale);
-    a.affine[C + c] = static_cast<float>(a.bias[c] - mean * scale);
-    a.running_mean[c] = static_cast<float>((1 - a.momentum) * a.running_mean[c] + a.momentum * mean);
-    a.running_var[c] = static_cast<float>((1 - a.momentum) * a.running_var[c] + a.momentum * squares / (total - 1));
-  }
+    for (int64_t c = begin; c < end; ++c) means[c - begin] /= images;
+    for (int64_t n = 0; n < run.batch; ++n) {
+      for (int64_t c = begin; c < end; ++c) {
+        const double d = a.partial[n * 2 * C + c] - means[c - begin];
+        sums[c - begin] += a.partial[n * 2 * C + C + c] + d * d * static_cast<double>(P);
+      }
+    }
+    for (int64_t c = begin; c < end; ++c) {
+      const double mean = means[c - begin], squares = sums[c - begin];
+      const double variance = squares / total, inverse = 1.0 / __builtin_sqrt(variance + a.eps);
+      const double scale = a.weight[c] * inverse;
+      a.saved[c] = static_cast<float>(mean);
+      a.saved[C + c] = static_cast<float>(inverse);
+      a.affine[c] = static_cast<float>(scale);
+      a.affine[C + c] = static_cast<float>(a.bias[c] - mean * scale);
+      a.running_mean[c] = static_cast<float>((1 - a.momentum) * a.running_mean[c] + a.momentum * mean);
+      a.running_var[c] = static_cast<float>((1 - a.momentum) * a.running_var[c] + a.momentum * squares / (total - 1));
+    }
+  });
   normalise(run, a.x, a.affine, a.y, P, C, a.relu);
 }
 
@@ -178,19 +185,23 @@ void batch_norm_backward(const batch_norm_backward_args& a, const Run& run) {
   const double total = static_cast<double>(run.batch * P);
   float* const slope = a.coefficients;
   float* const offset = a.coefficients + C;
-  for (int64_t c = 0; c < C; ++c) {
-    double sum = 0, product = 0;
+  each_range(run, C, SUMS, [&](int64_t begin, int64_t end) {
+    double sums[SUMS] = {}, products[SUMS] = {};
     for (int64_t n = 0; n < run.batch; ++n) {
-      sum += a.partial[n * 2 * C + c];
-      product += a.partial[n * 2 * C + C + c];
+      for (int64_t c = begin; c < end; ++c) {
+        sums[c - begin] += a.partial[n * 2 * C + c];
+        products[c - begin] += a.partial[n * 2 * C + C + c];
+      }
     }
-    product *= inverse[c];
-    a.dbias[c] = static_cast<float>(sum);
-    a.dweight[c] = static_cast<float>(product);
-    const double b = static_cast<double>(scale[c]) * inverse[c] * product / total;
-    slope[c] = static_cast<float>(-b);
-    offset[c] = static_cast<float>(mean[c] * b - scale[c] * sum / total);
-  }
+    for (int64_t c = begin; c < end; ++c) {
+      const double sum = sums[c - begin], product = products[c - begin] * inverse[c];
+      a.dbias[c] = static_cast<float>(sum);
+      a.dweight[c] = static_cast<float>(product);
+      const double b = static_cast<double>(scale[c]) * inverse[c] * product / total;
+      slope[c] = static_cast<float>(-b);
+      offset[c] = static_cast<float>(mean[c] * b - scale[c] * sum / total);
+    }
+  });
   if (a.dx == nullptr) return;
   each(run, run.batch, [&](int64_t n, int) {
     for (int64_t p = 0; p < P; ++p) {

@@ -12,6 +12,7 @@ void each(const Run& run, int64_t items, const Body& body) {
       const_cast<Body*>(&body));
 }
 
+constexpr int64_t ITEMS = 4;        // of work for each thread, where there is enough of it
 constexpr int64_t PIECE = 1 << 14;  // floats of one work item of an elementwise pass
 
 // body(begin, end) over [0, count) in pieces of `piece`: for passes over memory.
@@ -55,9 +56,10 @@ FOVEAL_INLINE void set_columns(int64_t columns, const T* sums, float* to) {
   for (int64_t c = 0; c < columns; ++c) to[c] = static_cast<float>(sums[c]);
 }
 
+constexpr int64_t SUMS = 64;  // in double, of neighbouring columns, that go on side by side
+
 // to[i] = the sum of partial[n * step + i] over n < count, in double and in their order.
 inline void add_partials(const Run& run, const float* partial, int64_t count, int64_t step, int64_t size, float* to) {
-  constexpr int64_t SUMS = 64;  // that go on side by side
   each_range(run, size, SUMS, [&](int64_t begin, int64_t end) {
     double sum[SUMS] = {};
     for (int64_t n = 0; n < count; ++n) {
