@@ -171,6 +171,19 @@ CASES: dict[str, Case] = {
 }
 
 
+# images of more tiles than Winograd's backward pass takes at a time: rows of tiles of eight images, and of what is left
+CASES |= {
+    "winograd_bands": Case(
+        _classified(
+            Conv(33, 3, bias=False), fv.BatchNorm(), ReLU(), Conv(64, 3, padding=1, bias=False), fv.BatchNorm(), ReLU(),
+            Conv(64, 3, padding=1), ReLU(), Conv(5, 3), fv.GlobalAvgPool(),
+        ),
+        (3, 26, 22), 10,
+    ),
+    "winograd_bands_of_five": Case(_after_conv(ReLU(), Conv(100, 5, padding=2), fv.AvgPool2d(9)), (1, 21, 19), 9),
+}  # fmt: skip
+
+
 # branches: what they begin and end with, how they are stored, who reads the gradient of their sum
 CASES |= {
     "residual_identity": Case(_after_conv(Residual(Conv(20, 3, padding=1)), Conv(16, 3)), (1, 6, 6)),
