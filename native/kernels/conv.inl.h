@@ -225,9 +225,8 @@ void conv2d_backward_weights(const conv2d_backward_weights_args& a, const Run& r
   const int64_t inputs = a.channels / a.blocks, outputs = a.filters / a.blocks;
   const int64_t taps_x = runs ? 1 : a.kernel_width, span = runs ? a.kernel_width * inputs : inputs;
   const int64_t columns = ceil_div(outputs, TILE_COLUMNS), taps = a.kernel_height * taps_x;
-  const int64_t whole = a.blocks * taps * columns, wanted = ITEMS * pool_threads(*run.pool);
-  const int64_t chunks = most(ceil_div(span, ROW_CHUNK), least(ceil_div(span, TILE_ROWS), ceil_div(wanted, whole)));
-  const int64_t tiles = whole * chunks;
+  const int64_t whole = a.blocks * taps * columns;
+  const int64_t chunks = row_chunks(span, ceil_div(ITEMS * pool_threads(*run.pool), whole)), tiles = whole * chunks;
   const int64_t depth = a.kernel_height * a.kernel_width * inputs;
   each_share(run, tiles, [&](int64_t begin, int64_t end, int) {
     for (int64_t image = 0; image < run.batch; ++image) {

@@ -46,7 +46,7 @@ void matrix_product(const Run& run, const float* x, const Made& made, const floa
   };
   const int64_t tiles = ceil_div(columns, TILE_COLUMNS), wanted = ITEMS * pool_threads(*run.pool);
   if (ceil_div(rows, ROW_CHUNK) >= tiles) {  // many rows: each item keeps its rows in cache and passes over all panels
-    const int64_t chunks = most(ceil_div(rows, ROW_CHUNK), least(ceil_div(rows, TILE_ROWS), wanted));
+    const int64_t chunks = row_chunks(rows, wanted);
     each(run, chunks, [&](int64_t item, int thread) {
       const int64_t m = rows * item / chunks, count = rows * (item + 1) / chunks - m;
       const float* const from = rows_at(m, count, thread);

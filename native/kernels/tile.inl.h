@@ -147,6 +147,11 @@ constexpr TileTable<REGS_OF_16> narrow_tiles;  // the last 16 columns where the 
 constexpr int64_t TILE_COLUMNS = TILE_REGS * LANES;
 constexpr int64_t ROW_CHUNK = 8 * TILE_ROWS;  // rows of one work item
 
+// Chunks of rows, of ROW_CHUNK at most; as many as are wanted, as long as each fills a tile.
+FOVEAL_INLINE int64_t row_chunks(int64_t rows, int64_t wanted) {
+  return most(ceil_div(rows, ROW_CHUNK), least(ceil_div(rows, TILE_ROWS), wanted));
+}
+
 // Width of the tile that begins at column n of `columns` (a multiple of 16).
 FOVEAL_INLINE int64_t tile_columns(int64_t n, int64_t columns) { return least(TILE_COLUMNS, columns - n); }
 

@@ -313,10 +313,10 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
   const int64_t wide = most(g.channels, g.filters), weights = weights_step(g.channels, g.filters);
   const int64_t part_step = weights_step(GATHERED, GATHERED);
   const int64_t scratch_step = 2 * wide + (a.du == nullptr ? FREQUENCIES * part_step : 0);
-  const int64_t bands = ceil_div(g.high, a.rows), parts = ceil_div(run.batch, a.images) * bands;
-  for (int64_t part = 0; part < parts; ++part) {  // bands of so many images, then those below them
-    const int64_t image = part / bands * a.images, images = least(a.images, run.batch - image);
-    const int64_t row = part % bands * a.rows, rows = least(a.rows, g.high - row), in_band = rows * g.wide;
+  const int64_t bands = ceil_div(g.high, a.rows), passes = ceil_div(run.batch, a.images) * bands;
+  for (int64_t pass = 0; pass < passes; ++pass) {  // bands of so many images, then those below them
+    const int64_t image = pass / bands * a.images, images = least(a.images, run.batch - image);
+    const int64_t row = pass % bands * a.rows, rows = least(a.rows, g.high - row), in_band = rows * g.wide;
     const int64_t tiles = images * in_band;
     const auto place = [&](int64_t t)
                            FOVEAL_INLINED { return (image + t / in_band) * g.per_image + row * g.wide + t % in_band; };
@@ -357,16 +357,16 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
         for (int64_t n = 0; n < g.filters; n += TILE_COLUMNS) {
           tile_rows({v + t * g.channels, 1, g.channels, 0, ahead.take(a.used_channels, least(BATCH_BLOCK, tiles - t))},
                     {m + t * g.filters + n, g.filters, 0}, {1, least(BATCH_BLOCK, tiles - t)},
-                    into_panels(du, g.channels, 0, n, part + t > 0), a.used_channels, tile_columns(n, g.filters));
+                    into_panels(du, g.channels, 0, n, pass + t > 0), a.used_channels, tile_columns(n, g.filters));
         }
       }
       if (q == F::SIZE + 1 && a.dbias != nullptr) {  // of point 1 on both axes: there dM is the sum of a tile's dy
-        if (part == 0) __builtin_memset(a.sums, 0, g.filters * 8);
+        if (pass == 0) __builtin_memset(a.sums, 0, g.filters * 8);
         add_columns(m, g.filters, tiles, g.filters, a.sums);
-        if (part + 1 == parts) set_columns(g.filters, a.sums, a.dbias);
+        if (pass + 1 == passes) set_columns(g.filters, a.sums, a.dbias);
       }
       if (a.dx == nullptr) return;
-      const bool resumes = du != nullptr && part > 0;
+      const bool resumes = du != nullptr && pass > 0;
       ahead = {next_m, resumes ? Stretch{du + weights, more * weights} : Stretch{}};
       for (int64_t n = 0; n < g.channels; n += TILE_COLUMNS) {
         const TileB u = from_panels(a.turned + q * weights, g.filters, 0, n);

@@ -35,10 +35,10 @@ BAND_FLOATS = 1 << 17  # of a convolution's scratch rows: half a megabyte, to st
 TILE = 4  # Winograd's outputs, on each axis
 BLOCK = 28  # tiles of a Winograd forward step's work item
 SUPERBLOCK = 128  # tiles that a Winograd backward step takes at a time, at least; more of them
+CHANNELS = 128  # where input and output have fewer channels than these, so that each time is worth its barriers
+TOGETHER = 8  # images whose tiles these are, at least, a few rows of each: dx of an image is summed by one thread
 FEW_TILES = 16  # of a batch, of which dU is made in parts and not kept
 GATHERED = 32  # inputs and filters of such a part: winograd.inl.h
-TOGETHER = 8  # images whose tiles these are, at least, a few rows of each: dx of an image is summed by one thread
-CHANNELS = 128  # where input and output have fewer channels than these, so that each time is worth its barriers
 COLUMNS = 32  # of a tile, at most
 GRADIENT_FLOATS = 1 << 15  # of a first layer's outputs whose gradient is finished at a time: 128 KB
 POINTWISE_WEIGHTS = 1 << 17  # of a 1×1 convolution, at most, for its backward pass to be one step: half a megabyte
@@ -245,6 +245,7 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
         tiles, most = high * wide, SUPERBLOCK * max(1, CHANNELS // (x.stored + y.stored))
         images = min(b.batch, max(TOGETHER, most // tiles))
         rows = min(high, max(1, most // (images * wide)))
+        taken = images * rows * wide  # tiles
         few, scratch = b.batch * tiles <= FEW_TILES, 2 * max(x.stored, y.stored)
         scratch += frequencies * (GATHERED**2 + SKEW) if few else 0
         dx, into = onward(x, b)
@@ -258,8 +259,8 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
         b.emit(
             "winograd_backward", 2 * conv.flops, **reading(x), **given, turned=turned, **into,
             dweight=b.gradient_of(conv.weight), **with_bias(conv.bias, y, b),
-            v=b.buffer("v", constant=frequencies * (images * rows * wide * x.stored + SKEW)),
-            m=b.buffer("m", constant=frequencies * (images * rows * wide * y.stored + SKEW)),
+            v=b.buffer("v", constant=frequencies * (taken * x.stored + SKEW)),
+            m=b.buffer("m", constant=frequencies * (taken * y.stored + SKEW)),
             du=None if few else b.buffer("du", constant=sizes),
             scratch=b.buffer("scratch", constant=scratch * b.threads), **geometry,
             images=images, rows=rows,
