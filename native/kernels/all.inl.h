@@ -10,6 +10,7 @@
 #include "norm.inl.h"
 #include "pool.inl.h"
 #include "filtering.inl.h"
+#include "tiling.inl.h"
 // clang-format on
 #include "activation.inl.h"
 #include "batch.inl.h"

@@ -1,58 +1,83 @@
 // The matrices of minimal filtering (Winograd 1980; Lavin and Gray 2016, arXiv 1509.09308), of two-dimensional tiles as
-// in winograd.inl.h: F(m × m, r × r) with B, G and A for its points, and products of them with values in registers.
+// in winograd.inl.h: B, G and A of F(m, r) for its points on either axis, and products of them with values in
+// registers.
 namespace foveal {
 namespace FOVEAL_TARGET {
 namespace {
 
-// F(4×4, 3×3): points 0, ±1, ±2, ∞.
-struct F43 {
-  static constexpr int OUT = 4, TAPS = 3, SIZE = 6;
-  static constexpr float input[6][6] = {{4, 0, -5, 0, 1, 0},  {0, -4, -4, 1, 1, 0}, {0, 4, -4, -1, 1, 0},
-                                        {0, -2, -1, 2, 1, 0}, {0, 2, -1, -2, 1, 0}, {0, 4, 0, -5, 0, 1}};
-  static constexpr float kernel[6][3] = {{1.f / 4, 0, 0},
-                                         {-1.f / 6, -1.f / 6, -1.f / 6},
-                                         {-1.f / 6, 1.f / 6, -1.f / 6},
-                                         {1.f / 24, 1.f / 12, 1.f / 6},
-                                         {1.f / 24, -1.f / 12, 1.f / 6},
-                                         {0, 0, 1}};
-  static constexpr float output[6][4] = {{1, 0, 0, 0}, {1, 1, 1, 1},   {1, -1, 1, -1},
-                                         {1, 2, 4, 8}, {1, -2, 4, -8}, {0, 0, 0, 1}};
+// Beside ∞, which is the last of every filter; the more of them, the less exact.
+constexpr double POINTS[] = {0, 1, -1, 2, -2, .5, -.5};
+
+template <int ROWS, int COLUMNS>
+struct Matrix {
+  float entry[ROWS][COLUMNS] = {};
 };
 
-// F(4×4, 5×5): points 0, ±1, ±2, ±1/2, ∞.
-struct F45 {
-  static constexpr int OUT = 4, TAPS = 5, SIZE = 8;
-  static constexpr float input[8][8] = {{1, 0, -5.25f, 0, 5.25f, 0, -1, 0},      {0, 1, 1, -4.25f, -4.25f, 1, 1, 0},
-                                        {0, -1, 1, 4.25f, -4.25f, -1, 1, 0},     {0, .5f, .25f, -2.5f, -1.25f, 2, 1, 0},
-                                        {0, -.5f, .25f, 2.5f, -1.25f, -2, 1, 0}, {0, 2, 4, -2.5f, -5, .5f, 1, 0},
-                                        {0, -2, 4, 2.5f, -5, -.5f, 1, 0},        {0, -1, 0, 5.25f, 0, -5.25f, 0, 1}};
-  static constexpr float a = -2.f / 9, b = 1.f / 90, c = 32.f / 45;
-  static constexpr float kernel[8][5] = {{1, 0, 0, 0, 0},
-                                         {a, a, a, a, a},
-                                         {a, -a, a, -a, a},
-                                         {b, 2 * b, 4 * b, 8 * b, 16 * b},
-                                         {b, -2 * b, 4 * b, -8 * b, 16 * b},
-                                         {c, c / 2, c / 4, c / 8, c / 16},
-                                         {c, -c / 2, c / 4, -c / 8, c / 16},
-                                         {0, 0, 0, 0, 1}};
-  static constexpr float output[8][4] = {{1, 0, 0, 0},   {1, 1, 1, 1},          {1, -1, 1, -1},          {1, 2, 4, 8},
-                                         {1, -2, 4, -8}, {1, .5f, .25f, .125f}, {1, -.5f, .25f, -.125f}, {0, 0, 0, 1}};
-};
-
-template <class F>
+// Bᵀ for n points of `OF` that the transformed weights are made for: a row is ∏ (x - q) over the other points q, times
+// ∏ (p - q) over the points q that are left out, by which G divides.
+template <int N, int OF>
 struct InputMatrix {
-  static constexpr int ROWS = F::SIZE, COLUMNS = F::SIZE;
-  static constexpr float at(int i, int j) { return F::input[i][j]; }
+  static constexpr int ROWS = N, COLUMNS = N;
+  static constexpr auto table = [] {
+    Matrix<N, N> matrix;
+    for (int i = 0; i < N; ++i) {
+      double polynomial[N] = {1};
+      for (int q = 0; q < N - 1; ++q) {
+        if (q == i) continue;
+        for (int power = N - 1; power > 0; --power) {
+          polynomial[power] = polynomial[power - 1] - POINTS[q] * polynomial[power];
+        }
+        polynomial[0] *= -POINTS[q];
+      }
+      double left_out = 1;
+      for (int q = N - 1; q < OF - 1 && i < N - 1; ++q) left_out *= POINTS[i] - POINTS[q];
+      for (int j = 0; j < N; ++j) matrix.entry[i][j] = static_cast<float>(left_out * polynomial[j]);
+    }
+    return matrix;
+  }();
+  static constexpr float at(int i, int j) { return table.entry[i][j]; }
 };
-template <class F>
+
+// G: powers of each point p, divided by ∏ (p - q) over the others.
+template <int N, int TAPS>
 struct KernelMatrix {
-  static constexpr int ROWS = F::SIZE, COLUMNS = F::TAPS;
-  static constexpr float at(int i, int j) { return F::kernel[i][j]; }
+  static constexpr int ROWS = N, COLUMNS = TAPS;
+  static constexpr auto table = [] {
+    Matrix<N, TAPS> matrix;
+    for (int i = 0; i < N - 1; ++i) {
+      double power = 1, others = 1;
+      for (int q = 0; q < N - 1; ++q) others *= q == i ? 1 : POINTS[i] - POINTS[q];
+      for (int j = 0; j < TAPS; ++j, power *= POINTS[i]) matrix.entry[i][j] = static_cast<float>(power / others);
+    }
+    matrix.entry[N - 1][TAPS - 1] = 1;
+    return matrix;
+  }();
+  static constexpr float at(int i, int j) { return table.entry[i][j]; }
 };
-template <class F>
+
+// A: powers of each point.
+template <int N, int OUT>
 struct OutputMatrix {
-  static constexpr int ROWS = F::SIZE, COLUMNS = F::OUT;
-  static constexpr float at(int i, int j) { return F::output[i][j]; }
+  static constexpr int ROWS = N, COLUMNS = OUT;
+  static constexpr auto table = [] {
+    Matrix<N, OUT> matrix;
+    for (int i = 0; i < N - 1; ++i) {
+      double power = 1;
+      for (int j = 0; j < OUT; ++j, power *= POINTS[i]) matrix.entry[i][j] = static_cast<float>(power);
+    }
+    matrix.entry[N - 1][OUT - 1] = 1;
+    return matrix;
+  }();
+  static constexpr float at(int i, int j) { return table.entry[i][j]; }
+};
+
+// One axis of a tile: M outputs of a filter of R taps, whose transformed weights are made for `OF` points.
+template <int M, int R, int OF>
+struct Axis {
+  static constexpr int OUT = M, SIZE = M + R - 1;
+  using Input = InputMatrix<SIZE, OF>;
+  using Output = OutputMatrix<SIZE, M>;
+  static constexpr int frequency(int i) { return i == SIZE - 1 ? OF - 1 : i; }
 };
 
 // A sum of terms with factors known at compile time: no multiplication by 1 or -1, none at all by 0.
@@ -128,34 +153,42 @@ FOVEAL_INLINE void multiply_transposed(const In& in, const Out& out) {
   });
 }
 
-// half = M patch, then out(i, j, (half Mᵀ)[i][j]); patch(i, j) is asked for once.
-template <class M, class In, class Out>
+// Of the two axes one is a loop: all of it unrolled is no faster, and takes compilers three times as long.
+
+// half = M patch, then out(i, j, (half Wᵀ)[i][j]); patch(i, j) is asked for once.
+template <class M, class W, class In, class Out>
 FOVEAL_INLINE void multiply_both_sides(const In& in, const Out& out) {
-  Reg half[M::ROWS][M::COLUMNS];
-  unroll<M::COLUMNS>([&](auto j) FOVEAL_INLINED {
+  Reg half[M::ROWS][W::COLUMNS];
+#pragma GCC unroll 1
+  for (int j = 0; j < W::COLUMNS; ++j) {
     Reg column[M::COLUMNS];
     unroll<M::COLUMNS>([&](auto i) FOVEAL_INLINED { column[i] = in(i, j); });
     multiply<M>([&](auto i) FOVEAL_INLINED { return column[i]; },
                 [&](auto i, Reg value) FOVEAL_INLINED { half[i][j] = value; });
-  });
-  unroll<M::ROWS>([&](auto i) FOVEAL_INLINED {
-    multiply<M>([&](auto j) FOVEAL_INLINED { return half[i][j]; },
+  }
+#pragma GCC unroll 1
+  for (int i = 0; i < M::ROWS; ++i) {
+    Reg row[W::COLUMNS];
+    unroll<W::COLUMNS>([&](auto j) FOVEAL_INLINED { row[j] = half[i][j]; });
+    multiply<W>([&](auto j) FOVEAL_INLINED { return row[j]; },
                 [&](auto j, Reg value) FOVEAL_INLINED { out(i, j, value); });
-  });
+  }
 }
 
-// half = Mᵀ patch, then out(i, j, (half M)[i][j]).
-template <class M, class In, class Out>
+// half = Mᵀ patch, then out(i, j, (half W)[i][j]).
+template <class M, class W, class In, class Out>
 FOVEAL_INLINE void multiply_both_sides_transposed(const In& in, const Out& out) {
-  Reg half[M::COLUMNS][M::ROWS];
-  unroll<M::ROWS>([&](auto j) FOVEAL_INLINED {
+  Reg half[M::COLUMNS][W::ROWS];
+#pragma GCC unroll 1
+  for (int j = 0; j < W::ROWS; ++j) {
     multiply_transposed<M>([&](auto i) FOVEAL_INLINED { return in(i, j); },
                            [&](auto i, Reg value) FOVEAL_INLINED { half[i][j] = value; });
-  });
-  unroll<M::COLUMNS>([&](auto i) FOVEAL_INLINED {
-    multiply_transposed<M>([&](auto j) FOVEAL_INLINED { return half[i][j]; },
+  }
+#pragma GCC unroll 1
+  for (int i = 0; i < M::COLUMNS; ++i) {
+    multiply_transposed<W>([&](auto j) FOVEAL_INLINED { return half[i][j]; },
                            [&](auto j, Reg value) FOVEAL_INLINED { out(i, j, value); });
-  });
+  }
 }
 
 }  // namespace

@@ -173,13 +173,15 @@ CASES: dict[str, Case] = {
 
 # images of more tiles than Winograd's backward pass takes at a time: rows of tiles of eight images, and of what is left
 CASES |= {
-    "winograd_bands": Case(
+    f"winograd_bands_of_{tiles}_tiles": Case(
         _classified(
             Conv(33, 3, bias=False), fv.BatchNorm(), ReLU(), Conv(64, 3, padding=1, bias=False), fv.BatchNorm(), ReLU(),
             Conv(64, 3, padding=1), ReLU(), Conv(5, 3), fv.GlobalAvgPool(),
         ),
-        (3, 26, 22), 10,
-    ),
+        shape, 10,
+    )
+    for tiles, shape in (("small", (3, 22, 18)), ("large", (3, 26, 22)))
+} | {
     "winograd_bands_of_five": Case(_after_conv(ReLU(), Conv(100, 5, padding=2), fv.AvgPool2d(9)), (1, 21, 19), 9),
 }  # fmt: skip
 

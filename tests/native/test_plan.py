@@ -14,6 +14,7 @@ from small_plans import BATCH, ISA, SHAPE, broken, images, small_plan
 
 import foveal as fv
 from foveal.kernels import native_program
+from foveal.plan.conv import tiling_of, winograd_share
 
 # ---- arrays that cannot be
 
@@ -443,3 +444,18 @@ def test_what_runs_a_convolution_in_groups() -> None:
     assert "conv2d_forward" in kernels(fv.Conv2d(64, 3, groups=32))
     assert "turn_blocks" in kernels(fv.Conv2d(32, 3, groups=2))
     assert "turn_weights" in kernels(fv.Conv2d(30, 3, groups=3), 30)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "high", "wide", "tile", "edge", "points"),
+    [
+        (3, 32, 32, 4, 4, 48 * 48), (3, 16, 16, 4, 4, 24 * 24), (3, 7, 7, 4, 4, 12 * 12), (3, 4, 14, 4, 4, 6 * 24),
+        (3, 6, 6, 6, 2, 8 * 8), (3, 14, 14, 6, 2, 20 * 20), (3, 28, 28, 6, 4, 38 * 38), (3, 14, 28, 6, 2, 20 * 40),
+        (3, 96, 96, 6, 2, 128 * 128), (5, 16, 16, 4, 2, 32 * 32), (5, 14, 11, 4, 2, 30 * 24),
+    ],
+)  # fmt: skip
+def test_winograd_tiles_by_shape(kernel: int, high: int, wide: int, tile: int, edge: int, points: int) -> None:
+    tiling = tiling_of(kernel, high, wide)
+    assert (tiling.tile, tiling.edge, tiling.multiplications) == (tile, edge, points)
+    share = winograd_share(fv.Conv2d(16, kernel, padding=kernel // 2), (16, high, wide))
+    assert share == points / (high * wide * kernel**2)

@@ -5,6 +5,7 @@ by so many units in the last place (EPS) of the largest sum of magnitudes that a
 winograd.inl.h states: about twice the worst that was seen.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,24 +15,39 @@ from layout import floats, gate, in_panels, stored, vector
 
 from foveal.layers import Conv2d
 
-BOUNDS = {3: (40, 20, 40), 5: (40, 20, 80)}  # by kernel size, in EPS: y, dx, dweight
+BOUNDS = {(3, 4): (40, 20, 40), (3, 6): (60, 40, 30), (5, 4): (40, 20, 80)}  # kernel, tile: EPS of y, dx, dweight
 SKEW, COLUMNS = 16, 32
-s1, s2, s3 = -2 / 9, 1 / 90, 32 / 45
-KERNEL_MATRIX = {  # G: Lavin and Gray (2016), and the same construction for the points 0, ±1, ±2, ±1/2
-    3: np.array(
-        [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6],
-         [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]
-    ),
-    5: np.array(
-        [[1, 0, 0, 0, 0], [s1, s1, s1, s1, s1], [s1, -s1, s1, -s1, s1], [s2, 2 * s2, 4 * s2, 8 * s2, 16 * s2],
-         [s2, -2 * s2, 4 * s2, -8 * s2, 16 * s2], [s3, s3 / 2, s3 / 4, s3 / 8, s3 / 16],
-         [s3, -s3 / 2, s3 / 4, -s3 / 8, s3 / 16], [0, 0, 0, 0, 1]]
-    ),
-}  # fmt: skip
+POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)
 
 
-def shaped(channels: int, height: int, width: int, spec: Conv2d, images: int = 2, batch: int = 2) -> Geometry:
-    return Geometry((channels, height, width), spec, images, batch)
+def kernel_matrix(taps: int, size: int) -> np.ndarray:
+    """G for so many points, ∞ the last: Lavin and Gray (2016), powers of each point over its distances from others."""
+    matrix = np.zeros((size, taps))
+    for row, point in zip(matrix, POINTS[: size - 1], strict=False):
+        others = [point - other for other in POINTS[: size - 1] if other != point]
+        row[:] = point ** np.arange(taps) / np.prod(others)
+    matrix[-1, -1] = 1
+    return matrix
+
+
+@dataclass(frozen=True)
+class Tiled(Geometry):
+    """In tiles of `tile` outputs on an axis; of `edge` where so many or fewer are left, unless both are the same."""
+
+    tile: int = 4
+    edge: int = 4
+
+    @property
+    def size(self) -> int:
+        return self.spec.kernel[0] + self.tile - 1
+
+
+def shaped(
+    channels: int, height: int, width: int, spec: Conv2d, images: int = 2, batch: int = 2, tile: int = 4, edge: int = 0
+) -> Tiled:
+    """edge: what the kernel's small tiles have, where it is 0."""
+    edge = edge or {3: 4, 5: 2}[spec.kernel[0]]
+    return Tiled((channels, height, width), spec, images, batch, tile=tile, edge=edge)
 
 
 GEOMETRIES = {
@@ -53,39 +69,52 @@ GEOMETRIES = {
     "five_partial_tiles": shaped(16, 14, 9, Conv2d(32, 5, padding=2)),
     "five_no_border": shaped(16, 9, 12, Conv2d(16, 5)),
     "five_tile_and_a_half": shaped(48, 8, 8, Conv2d(48, 5, padding=2), 3, 2),
+    "five_low": shaped(16, 6, 8, Conv2d(16, 5, padding=2), 3, 2),
+    "five_narrow": shaped(16, 7, 5, Conv2d(16, 5, padding=2)),
+    "large": shaped(16, 12, 6, Conv2d(16, 3, padding=1), tile=6, edge=2),
+    "large_low": shaped(16, 8, 11, Conv2d(16, 3, padding=1), tile=6, edge=2),
+    "large_narrow": shaped(16, 6, 7, Conv2d(16, 3, padding=1), tile=6, edge=2),
+    "large_corner": shaped(16, 14, 8, Conv2d(32, 3, padding=1), 5, 4, tile=6, edge=2),
+    "large_lower": shaped(16, 9, 6, Conv2d(16, 3, padding=1), tile=6, edge=4),
+    "large_narrower": shaped(17, 11, 16, Conv2d(20, 3, padding=1), tile=6, edge=4),
+    "large_corner_of_four": shaped(32, 12, 18, Conv2d(41, 3), 3, 3, tile=6, edge=4),
+    "large_all_low": shaped(16, 4, 15, Conv2d(16, 3, padding=1), tile=6, edge=4),
+    "large_all_corner": shaped(16, 2, 1, Conv2d(16, 3, padding=1), tile=6, edge=2),
+    "large_uneven_border": shaped(16, 9, 8, Conv2d(16, 3, padding=(0, 2, 5, 0)), tile=6, edge=2),
+    "large_blocks": shaped(16, 20, 32, Conv2d(16, 3, padding=1), 3, 3, tile=6, edge=2),
 }
 
 
-def sizes(g: Geometry) -> dict[str, int]:
+def sizes(g: Tiled) -> dict[str, int]:
     names = ("height", "width", "channels", "top", "left", "out_height", "out_width", "filters")
     return {**{name: g.sizes[name] for name in names}, "kernel": g.spec.kernel[0],
-            "used_channels": g.shape[0], "used_filters": g.spec.filters}  # fmt: skip
+            "tile": g.tile, "edge": g.edge, "used_channels": g.shape[0], "used_filters": g.spec.filters}  # fmt: skip
 
 
-def within(g: Geometry, result: int, scale: np.ndarray) -> np.ndarray:
-    return np.full_like(scale, BOUNDS[g.spec.kernel[0]][result] * EPS * scale.max())
+def within(g: Tiled, result: int, scale: np.ndarray) -> np.ndarray:
+    return np.full_like(scale, BOUNDS[g.spec.kernel[0], g.tile][result] * EPS * scale.max())
 
 
-def transformed(weight: np.ndarray, stored_inputs: int) -> np.ndarray:
+def transformed(weight: np.ndarray, stored_inputs: int, n: int) -> np.ndarray:
     """G w Gᵀ of (O, I, r, r) in float64: n² panels of (I, 32), SKEW floats that nobody touches after each."""
-    matrix = KERNEL_MATRIX[weight.shape[2]]
+    matrix = kernel_matrix(weight.shape[2], n)
     values = matrix @ weight.astype(np.float64) @ matrix.T
-    n = len(matrix)
     parts = [in_panels(values[:, :, i : i + 1, j : j + 1], stored_inputs) for i in range(n) for j in range(n)]
     return np.concatenate([np.append(part, np.full(SKEW, np.nan)) for part in parts])
 
 
-def weights(outputs: int, inputs: int, kernel: int, *, turn: bool = False) -> Case:
+def weights(outputs: int, inputs: int, kernel: int, tile: int, *, turn: bool = False) -> Case:
     """turn: of weights that were turned round, with which the result is as if only inputs and outputs had been
     exchanged."""
     weight = floats(1, outputs, inputs, kernel, kernel)
     given = turned(weight) if turn else weight
-    want = transformed(weight.transpose(1, 0, 2, 3) if turn else weight, stored := g16(given.shape[1]))
-    matrix = np.abs(KERNEL_MATRIX[kernel])
+    n = kernel + tile - 1
+    want = transformed(weight.transpose(1, 0, 2, 3) if turn else weight, stored := g16(given.shape[1]), n)
+    matrix = np.abs(kernel_matrix(kernel, n))
     limit = tolerance(2 * kernel + 4, float((matrix @ np.abs(weight).max(axis=(0, 1)) @ matrix.T).max()))
     args = {
         "weight": in_panels(given, stored), "u": Out(want.size), "inputs": stored, "outputs": g16(given.shape[0]),
-        "kernel": kernel, "turned": int(turn),
+        "kernel": kernel, "tile": tile, "turned": int(turn),
     }  # fmt: skip
     return Case("winograd_weights", args, {"u": Want(want, limit)})
 
@@ -94,7 +123,7 @@ def g16(channels: int) -> int:
     return -(-channels // 16) * 16
 
 
-def normalised(g: Geometry, given: str | None) -> tuple[np.ndarray, dict[str, np.ndarray | int | None]]:
+def normalised(g: Tiled, given: str | None) -> tuple[np.ndarray, dict[str, np.ndarray | int | None]]:
     """The input (N, C, H, W) and the arguments for it: batch norm may still have to be applied ("affine", "relu")."""
     x = tensors(g)[0]
     if given is None:
@@ -106,7 +135,7 @@ def normalised(g: Geometry, given: str | None) -> tuple[np.ndarray, dict[str, np
 
 
 def forward(
-    g: Geometry,
+    g: Tiled,
     *,
     bias: bool = True,
     relu: bool = False,
@@ -121,19 +150,19 @@ def forward(
     y, scale = define(g, x64, weight, b64), define(g, np.abs(x64), np.abs(weight), np.abs(b64))
     y, limit = np.maximum(y, 0) if relu else y, within(g, 0, scale)
     want = pooled(y, limit) if pool else {"y": Want(stored(y), limit.max())}
-    frequencies = (s["kernel"] + 3) ** 2
+    frequencies = g.size**2
     scratch = s["channels"] + frequencies * (block * (s["channels"] + COLUMNS) + 2 * SKEW)
     count = g.images * want["y"].values[0].size
     args = {
-        **given, "u": transformed(weight, s["channels"]).astype(np.float32), "bias": vector(b) if bias else None,
-        "y": Out(count), "code": Out(count) if pool else None, "scratch": Out(scratch, per_thread=True), **s,
-        "relu": int(relu), "block": block, "scratch_floats": scratch,
+        **given, "u": transformed(weight, s["channels"], g.size).astype(np.float32),
+        "bias": vector(b) if bias else None, "y": Out(count), "code": Out(count) if pool else None,
+        "scratch": Out(scratch, per_thread=True), **s, "relu": int(relu), "block": block, "scratch_floats": scratch,
     }  # fmt: skip
     return Case("winograd_forward", args, want, g.batch)
 
 
 def backward(
-    g: Geometry,
+    g: Tiled,
     *,
     dx: bool = True,
     mask: bool = False,
@@ -169,12 +198,12 @@ def backward(
             x0, given_affine, given["rectify"], want_dx, within(g, 1, scale_dx)
         )
         made["moments"] = Out(g.images * 2 * s["channels"])
-    frequencies = (s["kernel"] + 3) ** 2
-    high, wide = -(-s["out_height"] // 4), -(-s["out_width"] // 4)
+    frequencies = g.size**2
+    high, wide = -(-s["out_height"] // g.tile), -(-s["out_width"] // g.tile)
     rows = high if rows is None else rows
     tiles = images * rows * wide
     scratch = 2 * max(s["channels"], s["filters"]) + (frequencies * (32 * COLUMNS + SKEW) if few else 0)
-    swapped = transformed(weight.transpose(1, 0, 2, 3), s["filters"]).astype(np.float32)
+    swapped = transformed(weight.transpose(1, 0, 2, 3), s["filters"], g.size).astype(np.float32)
     args = {
         **given, **extra, **made, "turned": swapped if dx else None, "mask": stored(gates) if mask else None,
         "dweight": Out(expected.size), "dbias": Out(s["filters"]) if bias else None, "sums": Out(s["filters"]),
@@ -192,12 +221,15 @@ for name, geometry in GEOMETRIES.items():
     register("winograd_backward", name, lambda g=geometry: backward(g))
     register("winograd_backward", f"{name}_norm_relu", lambda g=geometry: backward(g, dy="norm_relu", affine="relu"))
     register("winograd_backward", f"{name}_few", lambda g=geometry: backward(g, images=g.batch, few=True))
-for name in ("one_tile", "partial_tiles", "tile_and_a_half", "batch_prefix", "five_one_tile", "five_partial_tiles"):
+for name in (
+    "one_tile", "partial_tiles", "tile_and_a_half", "batch_prefix", "five_one_tile", "five_partial_tiles", "five_low",
+    "large_corner", "large_corner_of_four",
+):  # fmt: skip
     geometry = GEOMETRIES[name]
     register("winograd_forward", f"{name}_relu", lambda g=geometry: forward(g, relu=True))
     register("winograd_forward", f"{name}_affine", lambda g=geometry: forward(g, affine="linear"))
-    register("winograd_forward", f"{name}_small_blocks", lambda g=geometry: forward(g, block=1))
-    if name != "five_partial_tiles":  # there two values of a window are too close
+    register("winograd_forward", f"{name}_small_blocks", lambda g=geometry: forward(g, block=4))
+    if name not in ("five_partial_tiles", "large_corner_of_four"):  # there two values of a window are too close
         register("winograd_forward", f"{name}_pool", lambda g=geometry: forward(g, pool=True, relu=True))
     register("winograd_backward", f"{name}_mask", lambda g=geometry: backward(g, mask=True))
     register("winograd_backward", f"{name}_no_dx", lambda g=geometry: backward(g, dx=False))
@@ -218,6 +250,8 @@ BANDS = {  # of tiles, the last one lower in some; borders that reach across the
     "bands_of_one": (shaped(16, 12, 5, Conv2d(32, 3), 3, 3), 3, 1),
     "bands_border": (shaped(16, 9, 6, Conv2d(16, 3, padding=(5, 0, 4, 5)), 2, 2), 1, 2),
     "bands_of_five": (shaped(48, 14, 9, Conv2d(16, 5, padding=2), 3, 3), 2, 2),
+    "bands_of_large": (shaped(16, 20, 14, Conv2d(16, 3, padding=1), 5, 4, tile=6, edge=2), 2, 3),
+    "bands_low": (shaped(16, 16, 6, Conv2d(32, 3, padding=1), 3, 3, tile=6, edge=4), 2, 1),
 }
 for name, (geometry, images, rows) in BANDS.items():
     taken = partial(backward, geometry, images=images, rows=rows)
@@ -227,8 +261,8 @@ for name, (geometry, images, rows) in BANDS.items():
     register("winograd_backward", f"{name}_pooled", partial(taken, dy="pooled"))
     register("winograd_backward", f"{name}_norm_relu", partial(taken, dy="norm_relu", affine="relu"))
     register("winograd_backward", f"{name}_moments", partial(taken, affine="relu", moments=True))
-for kernel in (3, 5):
+for kernel, tile in BOUNDS:
     for turn in (False, True):
-        edge = f"kernel_{kernel}{'_turned' * turn}"
-        register("winograd_weights", edge, lambda k=kernel, t=turn: weights(16, 16, k, turn=t))
-        register("winograd_weights", f"{edge}_panels", lambda k=kernel, t=turn: weights(80, 40, k, turn=t))
+        edge = f"kernel_{kernel}_tile_{tile}{'_turned' * turn}"
+        register("winograd_weights", edge, partial(weights, 16, 16, kernel, tile, turn=turn))
+        register("winograd_weights", f"{edge}_panels", partial(weights, 80, 40, kernel, tile, turn=turn))

@@ -32,7 +32,8 @@ from foveal.plan.storage import grouped_panels, panels, spread
 from foveal.shapes import padded_channels
 
 BAND_FLOATS = 1 << 17  # of a convolution's scratch rows: half a megabyte, to stay in a core's second-level cache
-TILE = 4  # Winograd's outputs, on each axis
+TILINGS = {3: ((4, 4), (6, 2), (6, 4)), 5: ((4, 2),)}  # by kernel: outputs of Winograd's tiles, whole and at an edge
+SAVING = 1.2  # multiplications with small tiles, at least, for one with large ones: those have more weights to read
 BLOCK = 28  # tiles of a Winograd forward step's work item
 SUPERBLOCK = 128  # tiles that a Winograd backward step takes at a time, at least; more of them
 CHANNELS = 128  # where input and output have fewer channels than these, so that each time is worth its barriers
@@ -196,15 +197,43 @@ def _lower_matrix(conv: Conv, b: Builder) -> Backward:
     return backward
 
 
+@dataclass(frozen=True)
+class Tiling:
+    """Winograd's tiles over an image's outputs: `tile` of them on each axis; `edge` where so many or fewer are left at
+    the right or at the bottom. high, wide: tiles on each axis. multiplications: for each channel and filter."""
+
+    tile: int
+    edge: int
+    high: int
+    wide: int
+    multiplications: int
+
+
+def tiling_of(kernel: int, high: int, wide: int) -> Tiling:
+    """Tiles for high × wide outputs: small ones unless large ones save enough."""
+
+    def tiling(tile: int, edge: int) -> Tiling:
+        def points(outputs: int) -> int:
+            whole, left = divmod(outputs, tile)
+            last = 0 if left == 0 else (edge if left <= edge else tile) + kernel - 1
+            return whole * (tile + kernel - 1) + last
+
+        return Tiling(tile, edge, -(-high // tile), -(-wide // tile), points(high) * points(wide))
+
+    small, *large = (tiling(*sizes) for sizes in TILINGS[kernel])
+    best = min(large, key=lambda t: t.multiplications, default=small)
+    saves = SAVING * best.multiplications <= small.multiplications and min(high, wide) >= best.tile
+    return best if saves else small
+
+
 def _refuse_winograd(spec: Conv2d, shape: Shape, stored: int) -> str:
     _, (high, wide) = spec.geometry(shape)
     if spec.kernel not in ((3, 3), (5, 5)):
         return "the kernel is not 3×3 or 5×5"
     if spec.strides != (1, 1) or spec.dilations != (1, 1) or spec.groups > 1:
         return "it has a stride, dilation or groups"
-    tiles, size = -(-high // TILE) * -(-wide // TILE), spec.kernel[0] + TILE - 1
-    direct = high * wide * spec.kernel[0] ** 2
-    return "" if 2 * tiles * size**2 <= direct else "tiles of 4×4 outputs leave too much of themselves unused"
+    fewer = 2 * tiling_of(spec.kernel[0], high, wide).multiplications <= high * wide * spec.kernel[0] ** 2
+    return "" if fewer else "tiles of outputs leave too much of themselves unused"
 
 
 def winograd_share(spec: Conv2d, shape: Shape) -> float:
@@ -212,24 +241,25 @@ def winograd_share(spec: Conv2d, shape: Shape) -> float:
     if algorithm_of(spec, shape).name != "Winograd":
         return 1.0
     _, (high, wide) = spec.geometry(shape)
-    tiles, size = -(-high // TILE) * -(-wide // TILE), spec.kernel[0] + TILE - 1
-    return tiles * size**2 / (high * wide * spec.kernel[0] ** 2)
+    return tiling_of(spec.kernel[0], high, wide).multiplications / (high * wide * spec.kernel[0] ** 2)
 
 
 def _lower_winograd(conv: Conv, b: Builder) -> Backward:
     x, y, spec = conv.x, conv.y, conv.spec
     kernel = spec.kernel[0]
-    frequencies = (kernel + TILE - 1) ** 2
+    tiling = tiling_of(kernel, y.height, y.width)
+    frequencies = (kernel + tiling.tile - 1) ** 2
     top, _, left, _ = conv.pads
     geometry = {
         "height": x.height, "width": x.width, "channels": x.stored, "used_channels": x.channels, "kernel": kernel,
-        "top": top, "left": left, "out_height": y.height, "out_width": y.width, "filters": y.stored,
-        "used_filters": y.channels,
+        "tile": tiling.tile, "edge": tiling.edge, "top": top, "left": left, "out_height": y.height,
+        "out_width": y.width, "filters": y.stored, "used_filters": y.channels,
     }  # fmt: skip
     sizes = frequencies * (x.stored * y.stored + SKEW)
     u = b.prepared(
-        "winograd_weights", "u", sizes, weight=conv.weight, inputs=x.stored, outputs=y.stored, kernel=kernel, turned=0
-    )
+        "winograd_weights", "u", sizes, weight=conv.weight, inputs=x.stored, outputs=y.stored, kernel=kernel,
+        tile=tiling.tile, turned=0,
+    )  # fmt: skip
     scratch = x.stored + frequencies * (BLOCK * (x.stored + COLUMNS) + 2 * SKEW)
     b.emit(
         "winograd_forward", conv.flops, **reading(x), u=u, bias=conv.bias, y=y.buffer, code=None, **geometry,
@@ -241,11 +271,10 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
 
     def backward(gradient: Gradient) -> Gradient | None:
         given = conv.gradient(gradient, b)
-        high, wide = -(-y.height // TILE), -(-y.width // TILE)
-        tiles, most = high * wide, SUPERBLOCK * max(1, CHANNELS // (x.stored + y.stored))
+        tiles, most = tiling.high * tiling.wide, SUPERBLOCK * max(1, CHANNELS // (x.stored + y.stored))
         images = min(b.batch, max(TOGETHER, most // tiles))
-        rows = min(high, max(1, most // (images * wide)))
-        taken = images * rows * wide  # tiles
+        rows = min(tiling.high, max(1, most // (images * tiling.wide)))
+        taken = images * rows * tiling.wide  # tiles
         few, scratch = b.batch * tiles <= FEW_TILES, 2 * max(x.stored, y.stored)
         scratch += frequencies * (GATHERED**2 + SKEW) if few else 0
         dx, into = onward(x, b)
@@ -254,8 +283,9 @@ def _lower_winograd(conv: Conv, b: Builder) -> Backward:
             turned = b.buffer("turned", constant=sizes)
             swapped = turned_weights(conv.weight, x, y, b, kernel**2)
             b.emit(
-                "winograd_weights", weight=swapped, u=turned, inputs=y.stored, outputs=x.stored, kernel=kernel, turned=1
-            )
+                "winograd_weights", weight=swapped, u=turned, inputs=y.stored, outputs=x.stored, kernel=kernel,
+                tile=tiling.tile, turned=1,
+            )  # fmt: skip
         b.emit(
             "winograd_backward", 2 * conv.flops, **reading(x), **given, turned=turned, **into,
             dweight=b.gradient_of(conv.weight), **with_bias(conv.bias, y, b),
