@@ -233,7 +233,7 @@ def _refuse_winograd(spec: Conv2d, shape: Shape, stored: int) -> str:
     if spec.strides != (1, 1) or spec.dilations != (1, 1) or spec.groups > 1:
         return "it has a stride, dilation or groups"
     fewer = 2 * tiling_of(spec.kernel[0], high, wide).multiplications <= high * wide * spec.kernel[0] ** 2
-    return "" if fewer else "tiles of outputs leave too much of themselves unused"
+    return "" if fewer else "tiles of 4×4 outputs leave too much of themselves unused"
 
 
 def winograd_share(spec: Conv2d, shape: Shape) -> float:
