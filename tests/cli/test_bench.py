@@ -59,12 +59,12 @@ def test_pytorch_is_asked_for_by_name(foveal: Callable[..., Result], monkeypatch
 
 
 def test_gflop() -> None:
-    """A hidden layer's backward pass is two products, the first layer's one; Winograd's 5×5 takes 64/400 of them."""
+    """A hidden layer's backward pass is two products, the first layer's one; Winograd's 5×5 takes fewer of them."""
     case = cases()["lenet"]
     plan = Plan(case.net, case.shape, 2, Momentum())
     first, second = 28 * 28 * 25 * 32, 14 * 14 * 25 * 32 * 64
     dense = 3136 * 128 + 128 * 10
-    share = 16 * 64 / (14 * 14 * 25)  # sixteen tiles of 4×4 cover 14×14
+    share = (3 * 8 + 6) ** 2 / (14 * 14 * 25)  # on each axis three tiles of 8 points for 4 outputs, and one of 6 for 2
     other = gflop_of(plan, 2, inference=False)["direct"] * 1e9 / 4 - (2 * first + 3 * (second + dense))
     assert 0 <= other < 0.01 * 3 * second  # activations, pooling
     saved = gflop_of(plan, 2, inference=False)
