@@ -77,8 +77,15 @@ struct Axis {
   static constexpr int OUT = M, SIZE = M + R - 1;
   using Input = InputMatrix<SIZE, OF>;
   using Output = OutputMatrix<SIZE, M>;
-  static constexpr int frequency(int i) { return i == SIZE - 1 ? OF - 1 : i; }
+  static constexpr int POINTS_OF_WEIGHTS = OF;
+  static constexpr int point(int i) { return i == SIZE - 1 ? OF - 1 : i; }  // its place among those of the weights
 };
+
+// Which of the weights' frequencies is row i, column j of a tile's, whose axes are Y and X.
+template <class Y, class X>
+constexpr int frequency(int i, int j) {
+  return Y::point(i) * X::POINTS_OF_WEIGHTS + X::point(j);
+}
 
 // A sum of terms with factors known at compile time: no multiplication by 1 or -1, none at all by 0.
 struct Sum {

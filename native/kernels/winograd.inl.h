@@ -22,7 +22,7 @@ namespace {
 FOVEAL_INLINE int64_t weights_step(int64_t inputs, int64_t outputs) { return inputs * outputs + SKEW; }
 
 // V of one tile: v[frequency * step + c], of channels that are used, in whole registers. Y, X: its axes.
-template <class Y, class X, int SIZE>
+template <class Y, class X>
 __attribute__((noinline)) void transform_input(const TileGrid& g, const float* x, const float* affine, int64_t rectify,
                                                const float* zeros, const Place& place, float* v, int64_t step) {
   const Patch<Y::SIZE, X::SIZE, const float*> patch(x + place.image * g.height * g.width * g.channels, zeros,
@@ -31,8 +31,7 @@ __attribute__((noinline)) void transform_input(const TileGrid& g, const float* x
     for (int64_t c = 0; c < g.used_channels; c += LANES) {
       multiply_both_sides<typename Y::Input, typename X::Input>(
           [&](auto i, auto j) FOVEAL_INLINED { return read(i, j, c); },
-          [&](auto i, auto j, Reg value)
-              FOVEAL_INLINED { store(v + (Y::frequency(i) * SIZE + X::frequency(j)) * step + c, value); });
+          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(v + frequency<Y, X>(i, j) * step + c, value); });
     }
   };
   if (affine == nullptr) {
@@ -73,7 +72,7 @@ void transform_weights(const winograd_weights_args& a, const Run& run) {
 }
 
 // y of one tile and its columns n … n + columns, from m[frequency * step + column].
-template <class Y, class X, int SIZE>
+template <class Y, class X>
 __attribute__((noinline)) void transform_output(const TileGrid& g, const winograd_forward_args& a, const Place& place,
                                                 int64_t n, int64_t columns, const float* m, int64_t step,
                                                 bool streams) {
@@ -90,7 +89,7 @@ __attribute__((noinline)) void transform_output(const TileGrid& g, const winogra
     }
     const Reg bias = a.bias == nullptr ? Reg{} : load(a.bias + n + c);
     multiply_both_sides_transposed<typename Y::Output, typename X::Output>(
-        [&](auto i, auto j) FOVEAL_INLINED { return load(m + (Y::frequency(i) * SIZE + X::frequency(j)) * step + c); },
+        [&](auto i, auto j) FOVEAL_INLINED { return load(m + frequency<Y, X>(i, j) * step + c); },
         [&](auto i, auto j, Reg value) FOVEAL_INLINED {
           value = value + bias;
           out(i, j, a.relu ? maximum(value, Reg{}) : value);
@@ -147,8 +146,8 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
     const TileSet set = all.part(item / parts, blocks);
     const int64_t part = item % parts;
     set.each_tile<F>(0, set.count(), [&](auto kind, int64_t t, const Place& place) FOVEAL_INLINED {
-      transform_input<Down<F, kind>, Across<F, kind>, F::SIZE>(g, a.x, a.affine, a.rectify, zeros, place,
-                                                               v + t * g.channels, v_step);
+      transform_input<Down<F, kind>, Across<F, kind>>(g, a.x, a.affine, a.rectify, zeros, place, v + t * g.channels,
+                                                      v_step);
     });
     for (int64_t panel = panels * part / parts; panel < panels * (part + 1) / parts; ++panel) {
       const int64_t n = panel * TILE_COLUMNS, columns = tile_columns(n, g.filters);
@@ -162,8 +161,8 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
                   having.end - having.begin, columns);
       }
       set.each_tile<F>(0, set.count(), [&](auto kind, int64_t t, const Place& place) FOVEAL_INLINED {
-        transform_output<Down<F, kind>, Across<F, kind>, F::SIZE>(g, a, place, n, columns, m + t * TILE_COLUMNS, m_step,
-                                                                  streams);
+        transform_output<Down<F, kind>, Across<F, kind>>(g, a, place, n, columns, m + t * TILE_COLUMNS, m_step,
+                                                         streams);
       });
     }
     if (streams) stream_end();
@@ -171,15 +170,14 @@ void winograd_forward_as(const winograd_forward_args& a, const Run& run) {
 }
 
 // dM of one tile: m[frequency * step + k].
-template <class Y, class X, int SIZE>
+template <class Y, class X>
 __attribute__((noinline)) void transform_gradient(const TileGrid& g, const winograd_backward_args& a,
                                                   const float* zeros, const Place& place, float* m, int64_t step) {
   const auto transform = [&](const auto& read) FOVEAL_INLINED {
     for (int64_t k = 0; k < g.filters; k += LANES) {
       multiply_both_sides<typename Y::Output, typename X::Output>(
           [&](auto i, auto j) FOVEAL_INLINED { return read(i, j, k); },
-          [&](auto i, auto j, Reg value)
-              FOVEAL_INLINED { store(m + (Y::frequency(i) * SIZE + X::frequency(j)) * step + k, value); });
+          [&](auto i, auto j, Reg value) FOVEAL_INLINED { store(m + frequency<Y, X>(i, j) * step + k, value); });
     }
   };
   if (a.code != nullptr) {
@@ -208,14 +206,14 @@ __attribute__((noinline)) void transform_gradient(const TileGrid& g, const winog
 }
 
 // B dV Bᵀ of one tile, added to dx of its image. trash: where what falls outside the image goes.
-template <class Y, class X, int SIZE>
+template <class Y, class X>
 __attribute__((noinline)) void add_input_gradient(const TileGrid& g, const Place& place, const float* v, int64_t step,
                                                   float* dx, float* trash) {
   const Patch<Y::SIZE, X::SIZE, float*> patch(dx, trash, place.y - g.top, place.x - g.left, g.height, g.width,
                                               g.channels);
   for (int64_t c = 0; c < g.channels; c += LANES) {
     multiply_both_sides_transposed<typename Y::Input, typename X::Input>(
-        [&](auto i, auto j) FOVEAL_INLINED { return load(v + (Y::frequency(i) * SIZE + X::frequency(j)) * step + c); },
+        [&](auto i, auto j) FOVEAL_INLINED { return load(v + frequency<Y, X>(i, j) * step + c); },
         [&](auto i, auto j, Reg value) FOVEAL_INLINED {
           float* const to = patch.pixel[i][j] + c;
           store(to, load(to) + value);
@@ -237,7 +235,7 @@ FOVEAL_INLINE Range gather_gradient(const TileGrid& g, const TileSet& set, int64
   const Range fresh{edge(set.row, F::TAPS - 1), edge(below, F::TAPS - 1)};
   zero_floats(dx + fresh.begin * line, (fresh.end - fresh.begin) * line);
   set.each_of_image<F>(i, [&](auto kind, int64_t t, const Place& place) FOVEAL_INLINED {
-    add_input_gradient<Down<F, kind>, Across<F, kind>, F::SIZE>(g, place, v + t * g.channels, step, dx, trash);
+    add_input_gradient<Down<F, kind>, Across<F, kind>>(g, place, v + t * g.channels, step, dx, trash);
   });
   for (int64_t p = finished.begin * line; mask != nullptr && p < finished.end * line; p += LANES) {
     store(dx + p, load(mask + p) > Reg{} ? load(dx + p) : Reg{});
@@ -298,11 +296,11 @@ void winograd_backward_as(const winograd_backward_args& a, const Run& run) {
       // V and M in turn: what one tile of both reads and writes is more streams than a core's prefetcher follows
       const int64_t begin = item * GROUP, end = begin + GROUP;
       set.each_tile<F>(begin, end, [&](auto kind, int64_t t, const Place& place) FOVEAL_INLINED {
-        transform_input<Down<F, kind>, Across<F, kind>, F::SIZE>(g, a.x, a.affine, a.rectify, zeros, place,
-                                                                 a.v + t * g.channels, v_step);
+        transform_input<Down<F, kind>, Across<F, kind>>(g, a.x, a.affine, a.rectify, zeros, place, a.v + t * g.channels,
+                                                        v_step);
       });
       set.each_tile<F>(begin, end, [&](auto kind, int64_t t, const Place& place) FOVEAL_INLINED {
-        transform_gradient<Down<F, kind>, Across<F, kind>, F::SIZE>(g, a, zeros, place, a.m + t * g.filters, m_step);
+        transform_gradient<Down<F, kind>, Across<F, kind>>(g, a, zeros, place, a.m + t * g.filters, m_step);
       });
     });
     if (a.du == nullptr) {  // of few tiles dU would be large beside V and M: its parts are made, and stay in cache
